@@ -1,0 +1,163 @@
+"""An ordinary backward pass through the compiled module: what the tape is held against."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from archgraph.errors import GradientError
+from archgraph.gradient.bundle import Bundle
+from archgraph.gradient.environment import RandomState
+from archgraph.graph import Graph
+from archgraph.module.loss import Batch, loss
+
+__all__ = ["Reference", "as_elements", "differentiable", "run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What one forward and backward pass of the module gave."""
+
+    outputs: tuple[Tensor, ...]
+    loss: Tensor
+    gradients: Mapping[str, Bundle]
+    """∂L/∂ each float input, parameter, and node whose value could be observed. A parameter that
+    has several names stands under each. What L does not depend on has an empty bundle."""
+    random_states: Mapping[str, RandomState]
+    """By node with a submodule of its own: the random state in which the submodule was called."""
+
+
+def run(
+    graph: Graph,
+    module: nn.Module,
+    batch: Batch,
+    *,
+    random_states: Mapping[str, RandomState] | None = None,
+) -> Reference:
+    """Run the module forward and backward once.
+
+    Args:
+        graph: The graph that `module` was compiled from.
+        module: The module, already prepared; see `environment.prepared`.
+        batch: Inputs and targets.
+        random_states: If given, each layer is called in the state that stands under its node.
+
+    Raises:
+        GradientError: torch refuses the forward or the backward pass.
+    """
+    inputs = [t.detach().clone().requires_grad_(differentiable(t)) for t in batch.inputs]
+    observer = _Observer(random_states, batch.targets[0].device)
+    try:
+        with observer.watching(graph, module):
+            # A copy, since an op that works in place may not touch a leaf.
+            returned = module(*(t.clone() for t in inputs))
+            value = loss(graph, returned, batch)
+        gradients = _gradients(graph, module, inputs, observer.values, value)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise GradientError(f"the network cannot be run and differentiated: {error}") from error
+    outputs = as_elements(returned).values()
+    return Reference(
+        outputs=tuple(t.detach() for t in outputs),
+        loss=value.detach(),
+        gradients=gradients,
+        random_states=observer.states,
+    )
+
+
+def differentiable(tensor: Tensor) -> bool:
+    """Whether a gradient can flow through it: integers and booleans have none."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def as_elements(value: Any) -> dict[int, Tensor]:
+    """Return the tensors of an op's result by element: the result itself is element 0."""
+    items = value if isinstance(value, tuple | list) else (value,)
+    return {i: item for i, item in enumerate(items) if isinstance(item, Tensor)}
+
+
+def _gradients(
+    graph: Graph,
+    module: nn.Module,
+    inputs: list[Tensor],
+    observed: Mapping[str, Mapping[int, Tensor]],
+    value: Tensor,
+) -> dict[str, Bundle]:
+    sources: dict[str, Mapping[int, Tensor]] = {
+        node.name: {0: tensor}
+        for node, tensor in zip(graph.inputs, inputs, strict=True)
+        if tensor.requires_grad
+    }
+    sources |= {name: {0: p} for name, p in module.named_parameters(remove_duplicate=False)}
+    sources |= observed
+    wanted = [
+        (name, element, tensor)
+        for name, elements in sources.items()
+        for element, tensor in elements.items()
+        if tensor.requires_grad
+    ]
+    gradients: dict[str, dict[int, Tensor]] = {name: {} for name in sources}
+    if not value.requires_grad or not wanted:
+        return {**gradients}
+    found = torch.autograd.grad(value, [t for *_, t in wanted], allow_unused=True)
+    for (name, element, _), gradient in zip(wanted, found, strict=True):
+        if gradient is not None:
+            gradients[name][element] = gradient
+    return {**gradients}
+
+
+class _Observer:
+    """Sees each layer called: in which random state, and what it returns."""
+
+    def __init__(
+        self, imposed: Mapping[str, RandomState] | None, device: torch.device
+    ) -> None:
+        self.imposed = imposed or {}
+        self.device = device
+        self.states: dict[str, RandomState] = {}
+        self.values: dict[str, Mapping[int, Tensor]] = {}
+
+    @contextmanager
+    def watching(self, graph: Graph, module: nn.Module) -> Iterator[None]:
+        users: dict[str, list[str]] = defaultdict(list)
+        for node in graph.nodes:
+            if node.module is not None:
+                users[node.module].append(node.name)
+        with ExitStack() as stack:
+            for path, names in users.items():
+                try:
+                    part = module.get_submodule(path)
+                except AttributeError:
+                    continue  # an op without weights, which is an expression in the source
+                calls = iter(names)
+                stack.enter_context(part.register_forward_pre_hook(self._before(calls, names)))
+                if len(names) == 1:
+                    # Of shared layers, which call is which node is the source's affair.
+                    stack.enter_context(part.register_forward_hook(self._after(names[0])))
+            yield
+
+    def _before(self, calls: Iterator[str], names: list[str]) -> Callable[..., None]:
+        def hook(part: nn.Module, arguments: Any) -> None:
+            name = next(calls, names[-1])
+            if name in self.imposed:
+                self.imposed[name].restore()
+            self.states[name] = RandomState.now(self.device)
+
+        return hook
+
+    def _after(self, name: str) -> Callable[..., Any]:
+        def hook(part: nn.Module, arguments: Any, result: Any) -> Any:
+            # Copies: an op may return its own input, whose gradient has other terms as well, and
+            # what is returned may be overwritten.
+            copies = {i: t.clone() for i, t in as_elements(result).items() if differentiable(t)}
+            self.values[name] = copies
+            if isinstance(result, Tensor):
+                return copies.get(0, result)
+            return tuple(copies.get(i, item) for i, item in enumerate(result))
+
+        return hook

@@ -1,0 +1,301 @@
+"""One recorded forward pass, cut at every edge, so that each node can be differentiated alone.
+
+Each in-edge of a node reads a detached copy of its source's value. A node's own graph therefore
+ends at its in-edges, and a vector–Jacobian product of one node, or of one edge into it, is an
+ordinary `torch.autograd.grad`. Everything else in this package is made of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from archgraph.errors import GradientError, UsageError
+from archgraph.gradient import merging
+from archgraph.gradient.bundle import Bundle, accumulate
+from archgraph.gradient.environment import RandomState, forked, prepared
+from archgraph.gradient.reference import Reference, as_elements, differentiable, run
+from archgraph.gradient.verification import verify
+from archgraph.graph import LOSS, Edge, Graph, Node
+from archgraph.module.build import operations
+from archgraph.module.loss import Batch, term_loss
+from archgraph.module.shapes import infer
+
+__all__ = ["Cotangents", "ParameterUse", "Pull", "Tape", "record"]
+
+ParameterUse: TypeAlias = tuple[str, int | None]
+"""A parameter at one of its users: its name, and the edge that it scales if it is a λ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What was recorded of one node: the two ends of its local graph."""
+
+    leaves: Mapping[int, Tensor]
+    """By edge that carries a gradient: the detached value that it reads, a leaf."""
+    parameters: Mapping[ParameterUse, Tensor]
+    """The parameters used here. A learnable λ is a leaf of its own for each edge."""
+    outputs: Mapping[int, Tensor]
+    """By element: the node's value at the end of the local graph."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """A cotangent pulled back through one node: what each in-edge and parameter receives."""
+
+    edges: dict[int, Tensor]
+    """By edge index, with the shape of the element that the edge reads; zeros included."""
+    parameters: dict[ParameterUse, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Cotangents:
+    """∂L/∂ everything, of one backward sweep; what L does not depend on is left out."""
+
+    nodes: Mapping[int, Bundle]
+    parameters: Mapping[str, Tensor]
+    edges: Mapping[int, Tensor] = field(default_factory=dict)
+    """By edge: what it delivers to its source, λ included; only if asked for."""
+
+
+class Tape:
+    """A recorded pass through a graph. Made by `record`.
+
+    Attributes:
+        graph: The graph.
+        batch: The inputs and targets.
+        train: Whether the pass was in train mode.
+        cells: What was recorded of each node, in the order of `graph.nodes`.
+        values: Each node's value by element, detached; the loss last.
+    """
+
+    def __init__(self, graph: Graph, batch: Batch, *, train: bool) -> None:
+        self.graph = graph
+        self.batch = batch
+        self.train = train
+        self.cells: list[Cell] = []
+        self.values: list[Mapping[int, Tensor]] = []
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating type of the pass, that of the loss."""
+        return self.values[-1][0].dtype
+
+    @property
+    def loss(self) -> Tensor:
+        """The value of L, a scalar."""
+        return self.values[-1][0]
+
+    def outputs(self) -> tuple[Tensor, ...]:
+        """Return the network's outputs, in the graph's order."""
+        return tuple(self.values[self.graph.position(node)][0] for _, node in self.graph.outputs)
+
+    # --- one node ---------------------------------------------------------------------------
+
+    def pull(
+        self,
+        position: int,
+        cotangent: Bundle,
+        *,
+        edges: Collection[int] | None = None,
+        parameters: Collection[ParameterUse] = (),
+    ) -> Pull:
+        """Pull a cotangent back through one node: Jᵀ·cotangent, apart for every in-edge.
+
+        Args:
+            position: Index of the node.
+            cotangent: By element, shaped like the node's value.
+            edges: Indices of the in-edges wanted, of those that carry a gradient; default all.
+            parameters: The uses of parameters wanted; see `uses`.
+
+        Raises:
+            GradientError: torch cannot differentiate the op.
+
+        Cost: one backward pass through the node's op.
+        """
+        cell = self.cells[position]
+        wanted_edges = [e for e in cell.leaves if edges is None or e in edges]
+        leaves = [cell.leaves[e] for e in wanted_edges]
+        owned = [cell.parameters[use] for use in parameters]
+        found = self._grad(position, cotangent, [*leaves, *owned])
+        return Pull(
+            dict(zip(wanted_edges, found, strict=False)),
+            dict(zip(parameters, found[len(leaves) :], strict=True)),
+        )
+
+    def _grad(
+        self, position: int, cotangent: Bundle, sources: Sequence[Tensor], *, differentiable: bool = False
+    ) -> list[Tensor]:
+        cell = self.cells[position]
+        live = [k for k in cotangent if k in cell.outputs and cell.outputs[k].requires_grad]
+        asked = [i for i, source in enumerate(sources) if source.requires_grad]
+        found: list[Tensor | None] = [None] * len(sources)
+        if live and asked:
+            try:
+                gradients = torch.autograd.grad(
+                    [cell.outputs[k] for k in live],
+                    [sources[i] for i in asked],
+                    [cotangent[k] for k in live],
+                    retain_graph=True,
+                    create_graph=differentiable,
+                    allow_unused=True,
+                )
+            except RuntimeError as error:
+                name = self.graph.nodes[position].name
+                raise GradientError(f"{name!r} cannot be differentiated: {error}") from error
+            for i, gradient in zip(asked, gradients, strict=True):
+                found[i] = gradient
+        return [
+            torch.zeros_like(source) if gradient is None else gradient
+            for source, gradient in zip(sources, found, strict=True)
+        ]
+
+    def uses(self, position: int) -> tuple[ParameterUse, ...]:
+        """Return the parameters that a node uses, its edges' learnable λ included."""
+        return tuple(self.cells[position].parameters)
+
+    def push(
+        self, position: int, cotangent: Bundle, tangents: Mapping[int | ParameterUse, Tensor]
+    ) -> tuple[Bundle, dict[int | ParameterUse, Tensor]]:
+        """Push tangents forward through one node, and pull its cotangent back in the same go.
+
+        The tangent is got by differentiating the vector–Jacobian product, which is linear in the
+        cotangent: d/dū ⟨Jᵀū, ẋ⟩ = J·ẋ. It needs no rerun, so dropout masks and batch statistics
+        are those of the recorded pass.
+
+        Args:
+            position: Index of the node.
+            cotangent: By element, shaped like the node's value.
+            tangents: By in-edge or parameter use; one that is left out is zero.
+
+        Returns:
+            The node's tangent by element, and Jᵀ·cotangent for each key of `tangents`.
+
+        Raises:
+            GradientError: torch cannot differentiate the op twice.
+
+        Cost: three backward passes through the node's op.
+        """
+        cell = self.cells[position]
+        keys = list(tangents)
+        sources = [cell.leaves[k] if isinstance(k, int) else cell.parameters[k] for k in keys]
+        seeds = {k: t.detach().clone().requires_grad_() for k, t in cotangent.items()}
+        pulled = self._grad(position, seeds, sources, differentiable=True)
+        live = [i for i, tensor in enumerate(pulled) if tensor.requires_grad]
+        forward: Sequence[Tensor | None] = [None] * len(seeds)
+        if live:
+            try:
+                forward = torch.autograd.grad(
+                    [pulled[i] for i in live],
+                    list(seeds.values()),
+                    [tangents[keys[i]] for i in live],
+                    allow_unused=True,
+                )
+            except RuntimeError as error:
+                name = self.graph.nodes[position].name
+                raise GradientError(
+                    f"edges cannot be split: {name!r} cannot be differentiated twice ({error})"
+                ) from error
+        tangent = {k: t for k, t in zip(seeds, forward, strict=True) if t is not None}
+        return tangent, {k: t.detach() for k, t in zip(keys, pulled, strict=True)}
+
+    # --- the whole graph --------------------------------------------------------------------
+
+    def seed(self, of: str, cotangent: Tensor | None = None) -> Bundle:
+        """Return the cotangent with which a backward sweep starts at `of`.
+
+        Args:
+            of: The node; the loss `L` for ordinary gradients.
+            cotangent: Shaped like the node's value; default ones.
+
+        Raises:
+            UsageError: the shape is another.
+        """
+        value = self.values[self.graph.position(of)][0]
+        if cotangent is None:
+            return {0: torch.ones_like(value)}
+        if cotangent.shape != value.shape:
+            raise UsageError(
+                f"a cotangent of {of!r} has its shape {tuple(value.shape)}, "
+                f"not {tuple(cotangent.shape)}"
+            )
+        return {0: cotangent.to(value)}
+
+    def cotangents(
+        self, of: str = LOSS, seed: Tensor | None = None, *, edges: bool = False
+    ) -> Cotangents:
+        """Sweep backwards once: ∂L/∂ every node and parameter.
+
+        Args:
+            of: Where the sweep starts.
+            seed: The cotangent there; default ones.
+            edges: Whether to keep what each edge delivers, too.
+
+        Returns:
+            The gradients. Of ∂`of`/∂v with several elements in `of`: its product with the seed.
+
+        Raises:
+            GradientError: torch cannot differentiate an op.
+
+        Cost: one backward pass.
+        """
+        start = self.graph.position(of)
+        nodes: dict[int, dict[int, Tensor]] = {start: dict(self.seed(of, seed))}
+        uses: dict[ParameterUse, Tensor] = {}
+        delivered: dict[int, Tensor] = {}
+        for position in range(start, -1, -1):
+            if position not in nodes or not self.cells[position].outputs:
+                continue
+            pull = self.pull(position, nodes[position], parameters=self.uses(position))
+            for use, gradient in pull.parameters.items():
+                uses[use] = uses[use] + gradient if use in uses else gradient
+            for edge, gradient in pull.edges.items():
+                source = nodes.setdefault(self.graph.sources[edge], {})
+                accumulate(source, self.graph.edges[edge].element, gradient)
+            if edges:
+                delivered |= pull.edges
+        return Cotangents(nodes, self._by_name(uses), delivered)
+
+    def _by_name(self, uses: Mapping[ParameterUse, Tensor]) -> dict[str, Tensor]:
+        totals: dict[str, dict[int, Tensor]] = {}
+        for (name, _), gradient in uses.items():
+            accumulate(totals.setdefault(name, {}), 0, gradient)
+        return {name: total[0] for name, total in totals.items()}
+
+
+def record(
+    graph: Graph, module: nn.Module, batch: Batch, *, train: bool = False, seed: int | None = None
+) -> Tape:
+    """Run the network once and record it, node by node.
+
+    An ordinary forward and backward pass through `module` is made as well, in the same random
+    states, and the tape's outputs, loss and gradients are held against it; a tape that differs is
+    not returned.
+
+    Args:
+        graph: The graph.
+        module: What `archgraph.compile` made of it, in float64 or float32.
+        batch: Inputs and targets, as `archgraph.module.draw` gives them.
+        train: Whether dropout is active and norms use the statistics of the batch.
+        seed: Seed of the dropout masks; default the present random state. The state is left as it
+            was, and so are the module's mode, buffers and gradients.
+
+    Raises:
+        GradientError: torch refuses a pass, or the tape and the module disagree.
+
+    Cost: two forward and two backward passes; all activations are kept.
+    """
+    device = batch.targets[0].device
+    tape = Tape(graph, batch, train=train)
+    with forked(device), prepared(module, train=train):
+        if seed is not None:
+            torch.manual_seed(seed)
+        with preserved_buffers(module):
+            reference = run(graph, module, batch)
+        _Recorder(tape, module, reference.random_states).record()
+    verify(tape, reference)
+    return tape

@@ -1,0 +1,20 @@
+"""The graph that everything else reads."""
+
+from archgraph.graph.build import GraphBuilder, Term, assemble, learnable
+from archgraph.graph.core import Graph
+from archgraph.graph.records import LOSS, ONE, Edge, Learnable, LossTerm, Node, Scale
+
+__all__ = [
+    "LOSS",
+    "ONE",
+    "Edge",
+    "Graph",
+    "GraphBuilder",
+    "Learnable",
+    "LossTerm",
+    "Node",
+    "Scale",
+    "Term",
+    "assemble",
+    "learnable",
+]

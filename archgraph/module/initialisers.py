@@ -1,0 +1,54 @@
+"""Which parameters an `init` names, and whether torch can start them so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from archgraph.graph import Graph, Node
+from archgraph.module.instances import Refusal
+from archgraph.module.values import Shape
+from archgraph.ops import OpCall
+
+__all__ = ["matching_parameters", "owner", "refuse_initialiser"]
+
+
+def matching_parameters(
+    parameters: Mapping[str, Shape], node: Node, name: str
+) -> list[str]:
+    """Return the parameters of a node's layer that an initialiser's name stands for.
+
+    `weight` is the parameter of that name, else every one whose name says so: a recurrent layer's
+    `weight_ih_l0`, an attention's `in_proj_weight` and `out_proj.weight`.
+    """
+    prefix = f"{node.module}."
+    own = [full for full in parameters if full.startswith(prefix)] if node.module else []
+    if f"{prefix}{name}" in own:
+        return [f"{prefix}{name}"]
+    return [full for full in own if name in full.rpartition(".")[2].split("_")]
+
+
+def owner(graph: Graph, parameter: str) -> Node | None:
+    """Return the first node whose layer holds a parameter."""
+    module = parameter.rpartition(".")[0]
+    found = [n for n in graph.nodes if n.module and f"{module}.".startswith(f"{n.module}.")]
+    return found[0] if found else None
+
+
+def refuse_initialiser(value: Any, shape: Shape) -> str | None:
+    """Return why a tensor of this shape cannot start so, or None.
+
+    Args:
+        value: A number, or a call of a `torch.nn.init` function.
+        shape: Of the parameter.
+    """
+    if not isinstance(value, OpCall):
+        return None
+    tensor = torch.empty(shape, device="meta")
+    try:
+        getattr(torch.nn.init, f"{value.name}_")(tensor, **dict(value.arguments))
+    except Exception as error:  # torch raises whatever its initialisers meet
+        return str(Refusal(error))
+    return None

@@ -1,0 +1,256 @@
+"""Ops as real modules: with which arguments a call is built, and what one run of it gives."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from archgraph.expression import ExpressionError, evaluate
+from archgraph.module.values import Value
+from archgraph.ops import Op, OpCall, SizeExpression
+from archgraph.ops.rules import track_channel_axis
+
+__all__ = [
+    "Refusal",
+    "constructor_of",
+    "instantiate",
+    "place",
+    "resolve",
+    "run",
+]
+
+META_BATCH: Final = 1009
+"""A batch that costs nothing on `meta`, and that no other axis has the size of by chance."""
+CPU_BATCH: Final = 3
+
+
+class Refusal(Exception):
+    """An op cannot be built or run as asked; the text is the reason, in one line."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(str(reason).strip().partition("\n")[0] or type(reason).__name__)
+
+
+def resolve(call: OpCall, ports: Mapping[str, Value]) -> dict[str, Any]:
+    """Return every argument that the constructor is given, inferred sizes too.
+
+    Args:
+        call: The op and the arguments that the spec gives.
+        ports: What each port reads.
+
+    Raises:
+        Refusal: a size cannot be inferred, or an expression of `cin` has no value.
+    """
+    op = call.op
+    resolved = {argument.name: argument.default for argument in op.arguments if _is_fixed(argument)}
+    for name, rule in op.inferred.items():
+        if call.get(name) is None:
+            resolved[name] = _infer(op, name, rule, ports)
+    for name, value in call.arguments:
+        if value is None and name in resolved:
+            continue
+        resolved[name] = _plain(value, lambda: _cin(op, resolved, ports))
+    return resolved
+
+
+def _is_fixed(argument: Any) -> bool:
+    """Whether it has one value that is passed even if the call does not say so."""
+    return argument.type == "bool" and len(argument.choices) == 1
+
+
+def _infer(op: Op, name: str, rule: str, ports: Mapping[str, Value]) -> int:
+    kind, _, port = rule.partition(":")
+    value = ports[port] if port else next(iter(ports.values()))
+    axis = value.channel_axis
+    if kind == "last":
+        axis = len(value.shape)
+    elif kind == "channels" and op.channel_axis is not None:
+        axis = op.channel_axis
+    if axis is None:
+        raise Refusal(f"{name} is by default that of the channels, which is not known: give {name}")
+    if not 1 <= axis <= len(value.shape):
+        raise Refusal(f"there is no axis {axis} to take {name} from")
+    return axis if kind == "axis" else value.shape[axis - 1]
+
+
+def _cin(op: Op, resolved: Mapping[str, Any], ports: Mapping[str, Value]) -> int:
+    """Return the size that `cin` stands for: the inferred one, else that of the channel axis."""
+    sizes = [resolved[name] for name, rule in op.inferred.items() if rule != "axis"]
+    if sizes and isinstance(sizes[0], int):
+        return sizes[0]
+    channels = next(iter(ports.values())).channels if ports else None
+    if channels is None:
+        raise Refusal("cin is the size of the channel axis, and which one that is is not known")
+    return channels
+
+
+def _plain(value: Any, cin: Callable[[], int]) -> Any:
+    """Return an argument as torch takes it: sizes evaluated, exact numbers as floats."""
+    if isinstance(value, SizeExpression):
+        try:
+            return _plain(evaluate(value.text, {"cin": cin()}), cin)
+        except ExpressionError as error:
+            raise Refusal(f"{value.text}: {error.message}") from None
+    if isinstance(value, Fraction):
+        return value.numerator if value.denominator == 1 else float(value)
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(item, cin) for item in value)
+    return value
+
+
+def constructor_of(op: Op) -> Callable[..., Any]:
+    """Return the class that makes a layer of this kind."""
+    if op.origin == "torch.nn":
+        return getattr(nn, op.name)  # type: ignore[no-any-return]
+    if op.origin == "archgraph":
+        from archgraph import nn as own
+
+        return getattr(own, op.name)  # type: ignore[no-any-return]
+    assert op.function is not None
+    return op.function
+
+
+def place(op: Op, arguments: Mapping[str, Any]) -> tuple[list[tuple[str, Any]], dict[str, Any]]:
+    """Split a constructor's arguments as a person would write the call.
+
+    Returns:
+        The positional ones as (name, value) pairs, then the others by name. A variadic argument
+        is one positional pair for each of its values.
+    """
+    if op.variadic is not None:
+        values = arguments[op.variadic]
+        values = values if isinstance(values, tuple | list) else (values,)
+        rest = {name: value for name, value in arguments.items() if name != op.variadic}
+        return [(op.variadic, value) for value in values], rest
+    positional: list[tuple[str, Any]] = []
+    for name in op.signature or [a.name for a in op.arguments[:1] if not a.keyword_only]:
+        if name not in arguments:
+            break
+        positional.append((name, arguments[name]))
+    taken = {name for name, _ in positional}
+    return positional, {name: value for name, value in arguments.items() if name not in taken}
+
+
+def instantiate(call: OpCall, arguments: Mapping[str, Any]) -> Callable[..., Any]:
+    """Build the op with all its arguments; an opaque callable is returned as it is.
+
+    Raises:
+        Refusal: its constructor does not accept them.
+    """
+    if call.op.origin == "opaque":
+        assert call.op.function is not None
+        return call.op.function
+    as_tensors = {a.name for a in call.op.arguments if a.type.startswith("tensor")}
+    given = {
+        name: torch.tensor(value) if name in as_tensors and value is not None else value
+        for name, value in arguments.items()
+    }
+    positional, keywords = place(call.op, given)
+    try:
+        return constructor_of(call.op)(*(v for _, v in positional), **keywords)  # type: ignore[no-any-return]
+    except Exception as error:  # torch raises whatever its constructors meet
+        raise Refusal(error) from None
+
+
+def run(
+    call: OpCall, layer: Callable[..., Any], ports: Mapping[str, Value]
+) -> tuple[tuple[Value | None, ...], bool]:
+    """Run a layer once, on no real numbers where that is possible.
+
+    Args:
+        call: The op and its arguments, sizes filled in.
+        layer: The callable, on the `meta` device; an opaque one wherever it is.
+        ports: What each port reads.
+
+    Returns:
+        The elements of the result, and whether it is a tuple.
+
+    Raises:
+        Refusal: torch complains, or the result is no tensor with the batch in front.
+    """
+    # Kernels on `meta` do not look at the kind of number, so that integers go unnoticed there.
+    unlikely = call.op.family != "embedding" and any(not v.is_float for v in ports.values())
+    if call.op.origin == "opaque":
+        result, batch = _run_opaque(layer, ports)
+    else:
+        result, batch = _attempt(layer, ports, "meta", by_name=True), META_BATCH
+        if unlikely:
+            _attempt(_on_cpu(layer), ports, "cpu", by_name=True)
+    values = result if isinstance(result, tuple | list) else (result,)
+    elements = tuple(_describe(call, value, ports, batch) for value in values)
+    if not elements or elements[0] is None:
+        raise Refusal(_complaint(values, batch))
+    return elements, isinstance(result, tuple | list)
+
+
+def _run_opaque(function: Callable[..., Any], ports: Mapping[str, Value]) -> tuple[Any, int]:
+    """Run a callable that may not know `meta`, on a copy, without touching the random state."""
+    on_meta = copy.deepcopy(function).to("meta") if isinstance(function, nn.Module) else function
+    with torch.random.fork_rng(devices=[]):
+        try:
+            return _attempt(on_meta, ports, "meta", by_name=False), META_BATCH
+        except Refusal:
+            return _attempt(_on_cpu(function), ports, "cpu", by_name=False), CPU_BATCH
+
+
+def _on_cpu(layer: Callable[..., Any]) -> Callable[..., Any]:
+    if not isinstance(layer, nn.Module):
+        return layer
+    duplicate = copy.deepcopy(layer)
+    if any(p.is_meta for p in [*duplicate.parameters(), *duplicate.buffers()]):
+        return duplicate.to_empty(device="cpu")
+    return duplicate.cpu()
+
+
+def _attempt(
+    layer: Callable[..., Any], ports: Mapping[str, Value], device: str, *, by_name: bool
+) -> Any:
+    batch = META_BATCH if device == "meta" else CPU_BATCH
+    tensors = {port: _example(value, batch, device) for port, value in ports.items()}
+    try:
+        with torch.no_grad():
+            return layer(**tensors) if by_name else layer(*tensors.values())
+    except Exception as error:  # torch raises whatever its kernels meet
+        raise Refusal(error) from None
+
+
+def _example(value: Value, batch: int, device: str) -> Tensor:
+    shape = (batch if value.batched else 1, *value.shape)
+    dtype = torch.get_default_dtype() if value.is_float else getattr(torch, value.dtype)
+    return torch.zeros(shape, dtype=dtype, device=device)
+
+
+def _describe(call: OpCall, result: Any, ports: Mapping[str, Value], batch: int) -> Value | None:
+    """Return what is known of one element of a result; None if it has no batch in front."""
+    if not isinstance(result, Tensor) or result.ndim == 0:
+        return None
+    batched = result.shape[0] == batch
+    if not batched and result.shape[0] != 1:
+        return None
+    shape = tuple(result.shape[1:])
+    dtype = "float" if result.is_floating_point() else str(result.dtype).removeprefix("torch.")
+    return Value(shape, dtype, _channel_axis(call, ports, len(shape) + 1), batched)
+
+
+def _channel_axis(call: OpCall, ports: Mapping[str, Value], rank: int) -> int | None:
+    first = next(iter(ports.values()), None)
+    before = None if first is None else first.channel_axis
+    axis = track_channel_axis(call, before, 1 if first is None else len(first.shape) + 1)
+    if axis is not None and -rank < axis < rank and axis != 0:
+        return axis % rank
+    return 1 if rank == 2 else None
+
+
+def _complaint(values: Sequence[Any], batch: int) -> str:
+    if not values:
+        return "it returns an empty tuple"
+    first = values[0]
+    if not isinstance(first, Tensor):
+        return f"it returns {type(first).__name__}, not a tensor"
+    sizes = ", ".join("batch" if n == batch else str(n) for n in first.shape)
+    return f"it returns ({sizes}), and the first axis must be the batch"

@@ -1,0 +1,305 @@
+"""Shapes of a whole graph, by running each op once on the `meta` device: no rule per op."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from archgraph.errors import Mark, Problem, SpecError
+from archgraph.graph import Edge, Graph, LossTerm, Node
+from archgraph.module.initialisers import matching_parameters, owner, refuse_initialiser
+from archgraph.module.instances import Refusal, instantiate, resolve, run
+from archgraph.module.merging import MergeError, concat_axis, merge
+from archgraph.module.targets import refuse_loss
+from archgraph.module.values import Shape, Shapes, Value
+
+__all__ = ["Shape", "Shapes", "Value", "infer"]
+
+_CACHE: Final[dict[int, Shapes]] = {}
+
+
+def infer(graph: Graph) -> Shapes:
+    """Return the shape of every node's value and the arguments of every op.
+
+    Each op is built and run once on the `meta` device, in the graph's order; a callable that does
+    not know `meta` is run on tiny tensors. The result is kept as long as the graph lives.
+
+    Raises:
+        SpecError: with every problem found: values that do not merge, and ops that torch refuses
+            to build or run. Nothing is said of nodes that read from a node with a problem.
+
+    Cost: one construction and one run per op, without its arithmetic.
+
+    Example:
+        >>> from archgraph.graph import GraphBuilder
+        >>> from archgraph.ops import parse_call
+        >>> builder = GraphBuilder("toy")
+        >>> x = builder.input("x", (8,))
+        >>> y = builder.layer("y", parse_call("Linear(3)"), [x])
+        >>> shapes = infer(builder.build())
+        >>> shapes["y"].shape, shapes.arguments["y"], shapes.total
+        ((3,), {'in_features': 8, 'out_features': 3}, 27)
+    """
+    found = _CACHE.get(id(graph))
+    if found is None:
+        found = _Inference(graph).run()
+        _CACHE[id(graph)] = found
+        weakref.finalize(graph, _CACHE.pop, id(graph), None)
+    return found
+
+
+@dataclass
+class _Inference:
+    """The state of one inference: what is known so far, and what is wrong so far."""
+
+    graph: Graph
+    problems: list[Problem] = field(default_factory=list)
+    elements: dict[str, tuple[Value | None, ...]] = field(default_factory=dict)
+    tuples: set[str] = field(default_factory=set)
+    merged: dict[tuple[str, str], Value] = field(default_factory=dict)
+    dims: dict[tuple[str, str], int] = field(default_factory=dict)
+    arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    parameters: dict[str, Shape] = field(default_factory=dict)
+    built: dict[str, tuple[Node, Callable[..., Any]]] = field(default_factory=dict)
+    """By module path: the layer, and the node that it was first built for."""
+
+    def run(self) -> Shapes:
+        for node in self.graph.nodes:
+            if node.kind == "input":
+                self.elements[node.name] = (_input_value(node),)
+            elif node.kind == "layer":
+                self.visit(node)
+        if not self.problems:
+            self.check_initialisers()
+            self.check_ties()
+            self.check_loss()
+        if self.problems:
+            raise SpecError(self.problems)
+        return Shapes(
+            self.elements,
+            frozenset(self.tuples),
+            self.merged,
+            self.dims,
+            self.arguments,
+            self.parameters,
+            self.graph.ties,
+        )
+
+    def add(
+        self,
+        code: str,
+        message: str,
+        where: Node | Edge | None = None,
+        *,
+        why: str | None = None,
+        help: str | None = None,
+    ) -> None:
+        mark = None if where is None else where.mark
+        mark = mark or Mark(f"<{self.graph.name}>", 1, 1)
+        self.problems.append(Problem(code, message, mark, why=why, help=help))
+
+    # --- one node -------------------------------------------------------------------------------
+
+    def visit(self, node: Node) -> None:
+        ports: dict[str, Value] = {}
+        for port, edges in self.graph.ports(node.name).items():
+            value = self.merge_port(node, port, edges)
+            if value is not None:
+                ports[port] = value
+                self.merged[node.name, port] = value
+        if len(ports) < len(self.graph.ports(node.name)):
+            return
+        if node.op is None:
+            self.elements[node.name] = tuple(ports.values())[:1]
+            return
+        try:
+            self.apply(node, ports)
+        except Refusal as refusal:
+            self.refuse(node, ports, str(refusal))
+
+    def merge_port(self, node: Node, port: str, edges: tuple[Edge, ...]) -> Value | None:
+        """Return what a port reads, or None after a problem here or further up."""
+        terms = [(edge, self.read(edge)) for edge in edges]
+        known = [(edge, value) for edge, value in terms if value is not None]
+        if len(known) < len(terms):
+            return None
+        try:
+            axis = None
+            if edges[0].kind == "concat":
+                axis = concat_axis(known, node.dim(port))
+            value = merge(known, axis)
+            if axis is not None:
+                self.dims[node.name, port] = axis
+            for edge, read in known:
+                self.scale(edge, read)
+        except MergeError as error:
+            mark = error.edge if error.edge is not None and error.edge.mark else node
+            self.add(error.code, error.message, mark, why=error.why, help=error.help)
+            return None
+        return value
+
+    def read(self, edge: Edge) -> Value | None:
+        """Return the value that an edge reads; None if it is not known or is no tensor."""
+        elements = self.elements.get(edge.source)
+        if elements is None:
+            return None
+        value = elements[edge.element] if edge.element < len(elements) else None
+        if value is None:
+            self.add(
+                "no-element",
+                f"'{edge.target}' reads element {edge.element} of '{edge.source}', which has "
+                + (
+                    f"elements 0 … {len(elements) - 1}"
+                    if edge.element >= len(elements)
+                    else "no tensor with the batch in front there"
+                ),
+                edge if edge.mark else self.graph.node(edge.target),
+            )
+        return value
+
+    def scale(self, edge: Edge, value: Value) -> None:
+        """Note the shape of a learnable λ."""
+        learn = edge.scale.learn
+        if learn is None:
+            return
+        shape: Shape = ()
+        if learn.per == "channel":
+            if value.channel_axis is None:
+                raise MergeError(
+                    "unknown-axis",
+                    f"'{learn.name}' has a number per channel of '{edge.source}', whose channel "
+                    "axis is not known",
+                    "the channel axis is set by the layer before, such as a convolution",
+                    "use one number for all: learn(0)",
+                    edge,
+                )
+            axis = value.channel_axis
+            shape = (value.shape[axis - 1], *(1 for _ in value.shape[axis:]))
+        if self.parameters.setdefault(learn.name, shape) != shape:
+            raise MergeError(
+                "shape-mismatch",
+                f"'{learn.name}' scales values of {self.parameters[learn.name]} and {shape} numbers",
+                "one parameter has one shape",
+                "give each its own name",
+                edge,
+            )
+
+    def apply(self, node: Node, ports: dict[str, Value]) -> None:
+        """Build the op, run it, and note what came out."""
+        assert node.op is not None
+        arguments = resolve(node.op, ports)
+        call = replace(node.op, arguments=tuple(arguments.items()))
+        module = node.module or node.name
+        shared = self.built.get(module)
+        if shared is None:
+            with torch.device("meta"):
+                layer = instantiate(call, arguments)
+        else:
+            first, layer = shared
+            if arguments != self.arguments.get(first.name, arguments):
+                raise Refusal(f"it shares the weights of '{first.name}', which have another shape")
+        elements, is_tuple = run(call, layer, ports)
+        self.arguments[node.name] = arguments
+        self.elements[node.name] = elements
+        if is_tuple:
+            self.tuples.add(node.name)
+        if shared is None:
+            self.built[module] = (node, layer)
+            if isinstance(layer, nn.Module):
+                for name, parameter in layer.named_parameters():
+                    self.parameters[f"{module}.{name}"] = tuple(parameter.shape)
+
+    def refuse(self, node: Node, ports: dict[str, Value], reason: str) -> None:
+        reads = " and ".join(
+            f"{value} from '{self.graph.ports(node.name)[port][0].source}'"
+            if len(self.graph.ports(node.name)[port]) == 1
+            else f"{value}"
+            for port, value in ports.items()
+        )
+        integers = [port for port, value in ports.items() if not value.is_float]
+        self.add(
+            "op-refused",
+            f"'{node.name}' cannot be {node.op}" + (f" of {reads}" if reads else ""),
+            node,
+            why=reason,
+            help="integers are read through an Embedding first" if integers else None,
+        )
+
+    # --- the whole graph ------------------------------------------------------------------------
+
+    def check_initialisers(self) -> None:
+        for node in self.graph.nodes:
+            for name, value in node.init:
+                names = matching_parameters(self.parameters, node, name)
+                if not names:
+                    known = [n for n in self.parameters if n.startswith(f"{node.module}.")]
+                    has = ", ".join(n.removeprefix(f"{node.module}.") for n in known)
+                    self.add(
+                        "unknown-parameter",
+                        f"'{node.name}' has no parameter '{name}' to initialise",
+                        node,
+                        why=f"its parameters are: {has}" if has else "it has no parameters",
+                    )
+                self.check_initialiser(node, names, value)
+        for name, value in self.graph.init:
+            for node in self.graph.nodes:
+                if node.op is not None and node.op.op.weight_layer:
+                    self.check_initialiser(
+                        node, matching_parameters(self.parameters, node, name), value
+                    )
+
+    def check_initialiser(self, node: Node, names: list[str], value: Any) -> None:
+        for name in names:
+            shape = self.parameters[name]
+            reason = refuse_initialiser(value, shape)
+            if reason is not None:
+                self.add(
+                    "init-refused",
+                    f"'{name}' of shape {shape} cannot start as {value}",
+                    node,
+                    why=reason,
+                )
+
+    def check_ties(self) -> None:
+        for pair in self.graph.ties:
+            missing = [name for name in pair if name not in self.parameters]
+            for name in missing:
+                self.add("unknown-parameter", f"the tie names '{name}', which is no parameter")
+            if not missing and self.parameters[pair[0]] != self.parameters[pair[1]]:
+                one, other = (self.parameters[name] for name in pair)
+                self.add(
+                    "shape-mismatch",
+                    f"'{pair[0]}' of shape {one} cannot be tied to '{pair[1]}' of shape {other}",
+                    owner(self.graph, pair[0]),
+                    why="tied parameters are one tensor",
+                )
+
+    def check_loss(self) -> None:
+        for term in self.graph.loss:
+            value = self.read_output(term)
+            reason = None if value is None else refuse_loss(term.op, value)
+            if reason is not None:
+                self.add(
+                    "op-refused",
+                    f"the loss '{term.name}' cannot be {term.op} of {value} from '{term.of}'",
+                    self.graph.node(term.of),
+                    why=reason,
+                )
+
+    def read_output(self, term: LossTerm) -> Value | None:
+        elements = self.elements[term.of]
+        value = elements[term.element] if term.element < len(elements) else None
+        if value is None:
+            self.add("no-element", f"the loss '{term.name}' reads no tensor of '{term.of}'")
+        return value
+
+
+def _input_value(node: Node) -> Value:
+    assert node.shape is not None
+    axis = 1 if len(node.shape) == 1 else None
+    return Value(node.shape, node.dtype, axis)

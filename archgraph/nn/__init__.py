@@ -1,0 +1,24 @@
+"""The modules of archgraph's own ops: what `torch.nn` lacks.
+
+Forward's argument names are the ops' ports. Importing this package imports torch.
+"""
+
+from archgraph.nn.arithmetic import Affine, MatMul, Mean
+from archgraph.nn.attention import ScaledDotProductAttention
+from archgraph.nn.learned import Parameter, Positions
+from archgraph.nn.reshaping import Chunk, Permute, Reshape, Select, Slice, Transpose
+
+__all__ = [
+    "Affine",
+    "Chunk",
+    "MatMul",
+    "Mean",
+    "Parameter",
+    "Permute",
+    "Positions",
+    "Reshape",
+    "ScaledDotProductAttention",
+    "Select",
+    "Slice",
+    "Transpose",
+]

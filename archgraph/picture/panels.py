@@ -1,0 +1,219 @@
+"""The texts and tables inside a drawing: title, legend, histogram of lengths, table of paths.
+
+All are Graphviz's HTML-like labels, so that a drawing stays one file in every format.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from archgraph.picture.flow import Flow, PathRow
+from archgraph.picture.scene import EXPLODING, VANISHING, Scene
+from archgraph.picture.style import (
+    GREY,
+    SYMBOLS,
+    colour,
+    count_text,
+    line_width,
+    number_text,
+    percent,
+    safe,
+    shorten,
+)
+
+__all__ = ["footer", "title"]
+
+MAX_BARS = 20
+BAR_WIDTH = 90
+_KINDS = {
+    "weights": "grey box: weights",
+    "activation": "rounded: activation",
+    "norm": "double box: norm",
+    "unknown": "dog-ear: unknown op",
+}
+_SMALL = '<FONT POINT-SIZE="9" COLOR="#444444">'
+
+
+def title(
+    name: str, *, wrt: str | None, flow: Flow | None, count: int | None, notes: Sequence[str]
+) -> str:
+    """Return the two lines at the top: what is drawn, and how its numbers came about."""
+    facts = []
+    if wrt:
+        facts.append(f"∂L/∂{shorten(wrt, 40)}")
+    if count is not None:
+        facts.append(f"{count_text(count)} path{'' if count == 1 else 's'}")
+    if flow:
+        facts.append(flow.source)
+    below = " · ".join([*(flow.facts if flow else ()), *notes])
+    rows = [f"<B>{safe(shorten(name, 60))}</B>   {safe(' · '.join(facts))}"]
+    if below:
+        rows.append(f"{_SMALL}{safe(below)}</FONT>")
+    return _table(_row(_cell(row)) for row in rows)
+
+
+def footer(
+    scene: Scene,
+    *,
+    wrt: str | None,
+    flow: Flow | None,
+    scale: tuple[float, float] | None,
+    histogram: Mapping[int, int],
+    paths: Sequence[PathRow],
+) -> str:
+    """Return the panels below the drawing, side by side."""
+    panels = [_legend(scene, wrt, flow, scale)]
+    if histogram:
+        panels.append(_histogram(histogram, flow.length_shares if flow else {}))
+    if paths:
+        panels.append(_paths(paths))
+    # Graphviz stretches the rows of a shorter panel over the height of its neighbours, so all get
+    # as many rows.
+    height = max(map(len, panels))
+    filler = _row(_cell(_small(" ")))
+    tables = [_table([*rows, *[filler] * (height - len(rows))], border=True) for rows in panels]
+    cells = "".join(f'<TD ALIGN="LEFT">{table}</TD>' for table in tables)
+    return f'<<TABLE BORDER="0" CELLSPACING="6" CELLPADDING="0"><TR>{cells}</TR></TABLE>>'
+
+
+def _legend(
+    scene: Scene, wrt: str | None, flow: Flow | None, scale: tuple[float, float] | None
+) -> list[str]:
+    roles = {arc.edge.role for arc in scene.arcs if arc.edge}
+    kinds = {vertex.kind for vertex in scene.vertices}
+    rows = [_small("arrows: backward, as the gradient flows" if wrt else "arrows: forward")]
+    if flow:
+        samples = "".join(
+            f"<TD>{_SMALL}{percent(share)}</FONT></TD>{_bar(20, line_width(share), '#444444')}"
+            for share in (0.01, 0.25, 1.0)
+        )
+        rows.append(_inner(_cell(f"{_SMALL}width: share</FONT>") + samples))
+    if scale:
+        swatches = "".join(
+            f'<TD BGCOLOR="{colour(10 ** (scale[0] + (scale[1] - scale[0]) * i / 6), scale)}" '
+            'FIXEDSIZE="TRUE" WIDTH="14" HEIGHT="8"></TD>'
+            for i in range(7)
+        )
+        low, high = (f"{_SMALL}{number_text(end)}</FONT>" for end in scale)
+        rows.append(
+            _inner(_cell(f"{_SMALL}log₁₀ ‖cotangent‖</FONT>") + _cell(low) + swatches + _cell(high))
+        )
+    if any(arc.share is not None and arc.share < 0 for arc in scene.arcs):
+        swatch = _bar(20, 3, colour(1, (-1, 0), negative=True))
+        rows.append(_inner(swatch + _cell(f"{_SMALL}− works against the sum</FONT>")))
+    lines = []
+    if "skip" in roles:
+        lines.append("– – – skip")
+    if not all(arc.carries for arc in scene.arcs):
+        lines.append("····· carries nothing here")
+    if flow and any(arc.carries and arc.share is None for arc in scene.arcs):
+        lines.append("grey: not measured")
+    rows += [_small("   ".join(lines))] if lines else []
+    rows += map(_small, _shape_notes(scene, kinds))
+    return [_row(_cell(row)) for row in rows]
+
+
+def _shape_notes(scene: Scene, kinds: Iterable[str]) -> list[str]:
+    used = {vertex.lines[0][:1] for vertex in scene.vertices if "merge" in vertex.kind}
+    names = {"add": "add", "concat": "concat", "multiply": "multiply"}
+    notes = [note for kind, note in _KINDS.items() if kind in kinds]
+    if len(notes) > 1:
+        notes = ["   ".join(notes[i : i + 2]) for i in range(0, len(notes), 2)]
+    if merges := [f"{SYMBOLS[kind]} {names[kind]}" for kind in SYMBOLS if SYMBOLS[kind] in used]:
+        notes.append("   ".join(merges))
+    if "fold" in kinds:
+        notes.append("raised box: alike blocks, folded")
+    if "ghost" in kinds:
+        notes.append("dotted box: continued from the row above")
+    alerts = {vertex.alert for vertex in scene.vertices}
+    if "vanishing" in alerts:
+        notes.append(f"vanishing: under {VANISHING:g} × the outputs' gradient per element")
+    if "exploding" in alerts:
+        notes.append(f"exploding: over {EXPLODING:g} × the outputs' gradient per element")
+    return notes
+
+
+def _histogram(counts: Mapping[int, int], shares: Mapping[int, float]) -> list[str]:
+    """Return a bar per path length, or per range of lengths where there are many."""
+    bins = _bins(sorted(set(counts) | set(shares)))
+    head = _cell(_small("length")) + _cell(_small("paths (log scale)"))
+    head += _cell(_small("gradient share")) if shares else ""
+    rows = [_row(head)]
+    totals = [sum(counts.get(length, 0) for length in lengths) for lengths in bins]
+    largest = max(_log(total) for total in totals)
+    for lengths, total in zip(bins, totals, strict=True):
+        name = f"{lengths[0]}" if len(lengths) == 1 else f"{lengths[0]}–{lengths[-1]}"
+        width = BAR_WIDTH * _log(total) / largest if largest else 0
+        cells = f'<TD ALIGN="RIGHT">{_small(name)}</TD>'
+        cells += _cell(_bar_with_text(width, "#b8b8b8", count_text(total)))
+        if shares:
+            share = math.fsum(shares.get(length, 0.0) for length in lengths)
+            tint = "#cb3b32" if share < 0 else "#33507a"
+            cells += _cell(_bar_with_text(BAR_WIDTH * min(1.0, abs(share)), tint, percent(share)))
+        rows.append(_row(cells))
+    return rows
+
+
+def _bins(lengths: list[int]) -> list[list[int]]:
+    if not lengths:
+        return []
+    width = -(-(lengths[-1] - lengths[0] + 1) // MAX_BARS)
+    groups: dict[int, list[int]] = {}
+    for length in lengths:
+        groups.setdefault((length - lengths[0]) // width, []).append(length)
+    return list(groups.values())
+
+
+def _log(count: int) -> float:
+    return math.log10(count) + 0.3 if count > 0 else 0.0
+
+
+def _paths(paths: Sequence[PathRow]) -> list[str]:
+    head = ["path", "norm", "share"]
+    has_norms = any(row.norm is not None for row in paths)
+    rows = [_row("".join(_cell(_small(text)) for text in (head if has_norms else head[:1])))]
+    for path in paths:
+        cells = _cell(_small(shorten(path.label, 70)))
+        if has_norms:
+            norm = "" if path.norm is None else number_text(path.norm)
+            share = "" if path.share is None else percent(path.share)
+            cells += "".join(f'<TD ALIGN="RIGHT">{_small(text)}</TD>' for text in (norm, share))
+        rows.append(_row(cells))
+    return rows
+
+
+def _small(text: str) -> str:
+    return f"{_SMALL}{safe(text) or ' '}</FONT>"
+
+
+def _cell(content: str) -> str:
+    return f'<TD ALIGN="LEFT">{content}</TD>'
+
+
+def _row(cells: str) -> str:
+    return f"<TR>{cells}</TR>"
+
+
+def _bar(width: float, height: float, tint: str) -> str:
+    return (
+        f'<TD><TABLE BORDER="0" CELLSPACING="0" CELLPADDING="0"><TR><TD BGCOLOR="{tint}" '
+        f'FIXEDSIZE="TRUE" WIDTH="{max(1, round(width))}" HEIGHT="{max(1, round(height))}">'
+        "</TD></TR></TABLE></TD>"
+    )
+
+
+def _bar_with_text(width: float, tint: str, text: str) -> str:
+    """Return a bar and a number behind it, all of one total width, so that bars start alike."""
+    number = f'<TD FIXEDSIZE="TRUE" WIDTH="46" HEIGHT="12" ALIGN="LEFT">{_small(text)}</TD>'
+    rest = f'<TD FIXEDSIZE="TRUE" WIDTH="{BAR_WIDTH - round(width)}" HEIGHT="8"></TD>'
+    return _inner((_bar(width, 7, tint) if width >= 0.5 else "") + number + rest)
+
+
+def _inner(cells: str) -> str:
+    return f'<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="1"><TR>{cells}</TR></TABLE>'
+
+
+def _table(rows: Iterable[str], *, border: bool = False) -> str:
+    frame = f'BORDER="1" COLOR="{GREY}" STYLE="ROUNDED" CELLBORDER="0"' if border else 'BORDER="0"'
+    return f'<TABLE {frame} CELLSPACING="1" CELLPADDING="2">{"".join(rows)}</TABLE>'

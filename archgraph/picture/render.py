@@ -1,0 +1,65 @@
+"""Write a drawing to a file, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from archgraph.errors import UsageError
+from archgraph.graph import Graph
+from archgraph.picture.diagram import diagram
+from archgraph.picture.layout import FORMATS, layout
+
+__all__ = ["render"]
+
+
+def render(
+    graph: Graph, path: str | os.PathLike[str], *, timeout_seconds: float = 60.0, **options: Any
+) -> Path:
+    """Draw a graph into a file, in the format that its suffix names.
+
+    Args:
+        graph: The network.
+        path: `….svg`, `….png`, `….pdf` or `….dot`.
+        timeout_seconds: Limit of each try of the layout.
+        options: As for `diagram`: `wrt`, `flow`, `shapes`, `histogram`, `paths`, ….
+
+    Returns:
+        The path that was written.
+
+    Raises:
+        UsageError: the suffix is unknown, or the file cannot be written.
+        LayoutError: no picture could be made; `path` is as it was.
+    """
+    where = Path(path)
+    picture_format = where.suffix[1:].lower()
+    if picture_format not in FORMATS:
+        known = ", ".join(f".{known}" for known in FORMATS)
+        raise UsageError(f"cannot tell the format of {where.name!r}: its suffix must be {known}")
+    picture = layout(diagram(graph, **options), picture_format, timeout_seconds=timeout_seconds)
+    _write(where, picture)
+    return where
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise UsageError(f"cannot write {str(path)!r}: {error.strerror}") from None
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        # A temporary file is private; a picture has the permissions of any new file.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {str(path)!r}: {error.strerror}") from None
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()

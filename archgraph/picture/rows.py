@@ -1,0 +1,110 @@
+"""Break a strip that is too long for a page into rows, at places where one value passes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from archgraph.picture.fold import waists
+from archgraph.picture.scene import Arc, Scene, Vertex
+from archgraph.picture.style import shorten
+
+__all__ = ["Strips", "break_rows", "ranks"]
+
+
+@dataclass(frozen=True, slots=True)
+class Strips:
+    """A scene whose vertices are dealt out to rows; no arc runs from one row to another."""
+
+    scene: Scene
+    rows: tuple[tuple[str, ...], ...]
+    """Keys of each row's vertices, in topological order."""
+
+
+def ranks(scene: Scene) -> Mapping[str, int]:
+    """Return the length of the longest way to each vertex; sources stand by their readers."""
+    rank = {vertex.key: 0 for vertex in scene.vertices}
+    into: dict[str, list[Arc]] = {}
+    out: dict[str, list[Arc]] = {}
+    for arc in scene.arcs:
+        into.setdefault(arc.target, []).append(arc)
+        out.setdefault(arc.source, []).append(arc)
+    for vertex in scene.vertices:
+        key = vertex.key
+        rank[key] = max((rank[arc.source] + 1 for arc in into.get(key, ())), default=0)
+    for vertex in scene.vertices:
+        if vertex.key not in into and vertex.key in out:
+            rank[vertex.key] = min(rank[arc.target] for arc in out[vertex.key]) - 1
+    return rank
+
+
+def break_rows(scene: Scene, length: int) -> Strips:
+    """Deal the vertices out to rows of about `length` ranks.
+
+    A row ends at a waist; the next begins with a dotted ghost of it, so that every line stays in
+    one row. Lines into L get an L of their own in each row. Where no waist is near, rows are
+    longer.
+    """
+    breaks = _breaks(scene, length)
+    if not breaks:
+        return Strips(scene, (tuple(vertex.key for vertex in scene.vertices),))
+    position = scene.positions()
+    row = [sum(place > cut for cut in breaks) for place in range(len(scene.vertices))]
+    loss = scene.vertices[-1]
+    rows: list[list[Vertex]] = [[] for _ in range(len(breaks) + 1)]
+    for i, cut in enumerate(breaks):
+        rows[i + 1].append(_ghost(scene.vertices[cut], i + 1))
+    for place, vertex in enumerate(scene.vertices):
+        rows[row[place]].append(vertex)
+    arcs: list[Arc] = []
+    for arc in scene.arcs:
+        source, target = position[arc.source], position[arc.target]
+        here, there = row[source], row[target]
+        follows = here < len(breaks) and there == here + 1 and source == breaks[here]
+        if here != there and arc.target == loss.key and not follows:
+            copy = replace(loss, key=f"{loss.key} in row {here + 1}")
+            if copy not in rows[here]:
+                rows[here].append(copy)
+            arcs.append(replace(arc, target=copy.key))
+        elif here != there:
+            arcs.append(replace(arc, source=_ghost_key(scene.vertices[source], there)))
+        else:
+            arcs.append(arc)
+    vertices = tuple(vertex for members in rows for vertex in members)
+    return Strips(
+        Scene(vertices, tuple(arcs), scene.hidden),
+        tuple(tuple(vertex.key for vertex in members) for members in rows),
+    )
+
+
+def _breaks(scene: Scene, length: int) -> list[int]:
+    """Return the positions after which a new row begins, spread as evenly as the waists allow."""
+    rank = ranks(scene)
+    longest = max(rank.values(), default=0)
+    count = -(-(longest + 1) // length)
+    candidates = [
+        place
+        for place in waists(scene)
+        if scene.vertices[place].node and 2 <= rank[scene.vertices[place].key] <= longest - 2
+    ]
+    breaks: list[int] = []
+    for i in range(1, count):
+        wish = longest * i / count
+        later = [place for place in candidates if not breaks or place > breaks[-1]]
+        if later:
+            breaks.append(min(later, key=lambda p: abs(rank[scene.vertices[p].key] - wish)))
+    return breaks
+
+
+def _ghost_key(vertex: Vertex, row: int) -> str:
+    return f"{vertex.key} in row {row + 1}"
+
+
+def _ghost(vertex: Vertex, row: int) -> Vertex:
+    return Vertex(
+        key=_ghost_key(vertex, row),
+        kind="ghost",
+        lines=(f"… {shorten(vertex.node or vertex.lines[0])}",),
+        tooltip=f"{vertex.key}, continued from the row above",
+        carries=vertex.carries,
+    )

@@ -1,0 +1,348 @@
+"""What is drawn: a graph with its merges as vertices of their own, and what each line carries.
+
+A layer that merges and then applies an op is two vertices here, `⊕` and the op's box; the edges of
+the graph end at the first. Folding and breaking into rows rewrite scenes, never graphs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from archgraph.errors import TargetError
+from archgraph.graph import LOSS, Edge, Graph, Node
+from archgraph.picture.flow import Flow
+from archgraph.picture.style import SYMBOLS, shorten
+
+__all__ = ["Arc", "Scene", "Vertex", "build_scene"]
+
+Kind = Literal[
+    "input",
+    "weights",
+    "activation",
+    "norm",
+    "plain",
+    "unknown",
+    "merge",
+    "named merge",
+    "loss",
+    "parameter",
+    "fold",
+    "ghost",
+]
+Alert = Literal["", "NaN", "dead", "vanishing", "exploding"]
+
+VANISHING = 1e-3
+EXPLODING = 1e3
+"""Root-mean-square per element of a cotangent, relative to that at the outputs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vertex:
+    """Something drawn with an outline."""
+
+    key: str
+    """Unique in the scene."""
+    kind: Kind
+    lines: tuple[str, ...]
+    node: str | None = None
+    """The graph node it stands for; None for the merge before an op, and for what is made up."""
+    what: str = ""
+    """What it does, its name apart: equal for vertices that are alike."""
+    tooltip: str = ""
+    carries: bool = True
+    """Whether it lies on a path from the target to L."""
+    alert: Alert = ""
+    rms: float | None = field(default=None, compare=False)
+    target: bool = False
+    """Whether it is the target whose gradient is drawn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arc:
+    """A line between two vertices, in the forward direction."""
+
+    source: str
+    target: str
+    edge: Edge | None = None
+    """The graph edge it is; None between a merge and its op, and for what is made up."""
+    port: str = ""
+    """Shown where the target has several."""
+    carries: bool = True
+    share: float | None = None
+    norm: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Vertices in topological order, and the arcs between them."""
+
+    vertices: tuple[Vertex, ...]
+    arcs: tuple[Arc, ...]
+    hidden: int = 0
+    """Graph nodes that folding hid."""
+
+    def positions(self) -> Mapping[str, int]:
+        """Return the index of each vertex by key."""
+        return {vertex.key: i for i, vertex in enumerate(self.vertices)}
+
+
+def build_scene(
+    graph: Graph,
+    *,
+    wrt: str | None = None,
+    flow: Flow | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> Scene:
+    """Return the scene of a graph.
+
+    Args:
+        graph: The network.
+        wrt: Target of the gradient, a node or a parameter; None draws the network itself.
+        flow: What the gradient carries over each edge.
+        shapes: Shape of each node's value, without the batch axis; shown in the boxes.
+
+    Raises:
+        TargetError: `wrt` is neither a node nor a parameter.
+    """
+    return _Builder(graph, wrt, flow, shapes or {}).build()
+
+
+class _Builder:
+    """Walks a graph once, in order."""
+
+    def __init__(
+        self, graph: Graph, wrt: str | None, flow: Flow | None, shapes: Mapping[str, object]
+    ) -> None:
+        self._graph, self._wrt, self._flow, self._shapes = graph, wrt, flow, shapes
+        self._users = _parameter_users(graph, wrt)
+        self._reached = _reached(graph, wrt, self._users)
+        self._alerts = _alerts(graph, flow)
+        self._vertices: list[Vertex] = []
+        self._arcs: list[Arc] = []
+        self._keys: set[str] = {node.name for node in graph.nodes}
+
+    def build(self) -> Scene:
+        for node in _inputs_late(self._graph):
+            self._add(node)
+        if self._users:
+            self._add_parameter()
+        return Scene(tuple(self._vertices), tuple(self._arcs))
+
+    def _carries(self, edge: Edge) -> bool:
+        graph = self._graph
+        source = graph.sources[edge.index]
+        return edge.gradient and self._reached[source] and graph.reaches_loss(edge.target)
+
+    def _add(self, node: Node) -> None:
+        ports = self._graph.ports(node.name)
+        on_path = self._reached[self._graph.position(node.name)]
+        carries = on_path and (self._graph.reaches_loss(node.name) or node.name == self._wrt)
+        for port, edges in ports.items():
+            shown = port if len(ports) > 1 else ""
+            entry = node.name
+            if len(edges) > 1 and node.op is not None:
+                entry = self._add_merge(node, port, edges, shown)
+                shown = ""
+            self._arcs += (self._arc(edge, entry, shown) for edge in edges)
+        self._vertices.append(
+            Vertex(
+                key=node.name,
+                kind=_kind(node, len(self._graph.edges_into(node.name))),
+                lines=self._lines(node),
+                node=node.name,
+                what=_what(node),
+                tooltip=_tooltip(node),
+                carries=carries,
+                alert=self._alerts.get(node.name, ""),
+                rms=self._flow.node_rms.get(node.name) if self._flow else None,
+                target=node.name == self._wrt,
+            )
+        )
+
+    def _add_merge(self, node: Node, port: str, edges: tuple[Edge, ...], shown: str) -> str:
+        symbol = SYMBOLS[edges[0].kind]
+        key = self._new_key(f"{node.name} {symbol}" + (f" {port}" if shown else ""))
+        # The caller adds these arcs; here they tell what the line behind the merge carries.
+        arcs = [self._arc(edge, key, "") for edge in edges]
+        live = [arc for arc in arcs if arc.carries]
+        self._vertices.append(
+            Vertex(
+                key=key,
+                kind="merge",
+                lines=(symbol,),
+                what=symbol,
+                tooltip=f"the {len(edges)} inputs of {node.name}"
+                + (f", port {port}" if shown else ""),
+                carries=bool(live),
+            )
+        )
+        shares = [arc.share for arc in live if arc.share is not None]
+        self._arcs.append(
+            Arc(
+                source=key,
+                target=node.name,
+                port=shown,
+                carries=bool(live),
+                share=math.fsum(shares) if shares and len(shares) == len(live) else None,
+                norm=_merged_norm(live),
+            )
+        )
+        return key
+
+    def _add_parameter(self) -> None:
+        wrt = self._wrt or ""
+        key = self._new_key(wrt)
+        entries = {arc.edge.index: arc.target for arc in self._arcs if arc.edge}
+        shares = self._flow.shares if self._flow else {}
+        norms = self._flow.norms if self._flow else {}
+        for position, index in self._users:
+            user = self._graph.nodes[position].name
+            edge_id = f"{wrt}->{user}"
+            # A learnable λ acts where its edge enters, a weight in its layer's own box.
+            target = user if index is None else entries[index]
+            share, norm = shares.get(edge_id), norms.get(edge_id)
+            self._arcs.append(Arc(source=key, target=target, share=share, norm=norm))
+        parameter = Vertex(key=key, kind="parameter", lines=(wrt,), tooltip=wrt, target=True)
+        self._vertices.insert(0, parameter)
+
+    def _arc(self, edge: Edge, target: str, port: str) -> Arc:
+        carries = self._carries(edge)
+        flow = self._flow if carries else None
+        return Arc(
+            source=edge.source,
+            target=target,
+            edge=edge,
+            port=port,
+            carries=carries,
+            share=flow.shares.get(edge.id) if flow else None,
+            norm=flow.norms.get(edge.id) if flow else None,
+        )
+
+    def _new_key(self, wish: str) -> str:
+        key = wish
+        while key in self._keys:
+            key += "'"
+        self._keys.add(key)
+        return key
+
+    def _lines(self, node: Node) -> tuple[str, ...]:
+        if node.kind == "loss":
+            return (LOSS,)
+        name = shorten(node.name)
+        detail = shorten(_what(node))
+        shape = self._shapes.get(node.name, node.shape)
+        sizes = "×".join(map(str, shape)) if isinstance(shape, tuple) else ""
+        if node.is_merge:
+            inner = len(self._graph.edges_into(node.name)) > 1
+            symbol = SYMBOLS.get(self._graph.merge_kind(node.name) or "", "") if inner else ""
+            if "~" in node.name:
+                return (symbol or name,)
+            name = f"{symbol}  {name}".strip()
+        elif node.kind == "layer" and node.op and node.op.op.activation and not sizes:
+            return (f"{name}  {detail}",) if len(name) + len(detail) < 18 else (name, detail)
+        return tuple(line for line in (name, detail, sizes) if line)
+
+
+def _parameter_users(graph: Graph, wrt: str | None) -> tuple[tuple[int, int | None], ...]:
+    if wrt is None or wrt in graph.positions:
+        return ()
+    users = graph.parameter_users.get(wrt)
+    if users is None:
+        graph.position(wrt)  # raises, with a suggestion
+        raise TargetError(f"{graph.name!r} has no node or parameter {wrt!r}")
+    return users
+
+
+def _reached(
+    graph: Graph, wrt: str | None, users: Iterable[tuple[int, int | None]]
+) -> tuple[bool, ...]:
+    if wrt is None:
+        return (True,) * len(graph.nodes)
+    reached = [False] * len(graph.nodes)
+    for start in [position for position, _ in users] or [graph.position(wrt)]:
+        reached[start] = True
+    for edge in graph.edges:
+        if edge.gradient and reached[graph.sources[edge.index]]:
+            reached[graph.targets[edge.index]] = True
+    return tuple(reached)
+
+
+def _inputs_late(graph: Graph) -> list[Node]:
+    """Return the nodes in order, but each input just before its first reader.
+
+    So a late input does not span the whole drawing.
+    """
+    waiting = {node.name: node for node in graph.inputs}
+    ordered: list[Node] = []
+    for node in graph.nodes:
+        if node.kind == "input":
+            continue
+        for edge in graph.edges_into(node.name):
+            if edge.source in waiting:
+                ordered.append(waiting.pop(edge.source))
+        ordered.append(node)
+    return [*waiting.values(), *ordered]
+
+
+def _kind(node: Node, in_degree: int) -> Kind:
+    if node.kind != "layer":
+        return "input" if node.kind == "input" else "loss"
+    if node.op is None:
+        return "merge" if "~" in node.name and in_degree > 1 else "named merge"
+    op = node.op.op
+    if op.weight_layer:
+        return "weights"
+    if op.activation:
+        return "activation"
+    if op.origin == "opaque" or op.family == "unknown":
+        return "unknown"
+    return "norm" if op.family.startswith("norm") else "plain"
+
+
+def _what(node: Node) -> str:
+    text = node.label or (str(node.op) if node.op else "")
+    return text.removesuffix("()")
+
+
+def _tooltip(node: Node) -> str:
+    parts = [node.name, str(node.op) if node.op else "", node.about or ""]
+    return " · ".join(part for part in parts if part)
+
+
+def _merged_norm(arcs: list[Arc]) -> float | None:
+    """Return the norm of the cotangent behind a merge, as far as those on its in-edges tell it."""
+    known = [
+        arc.norm / abs(float(arc.edge.scale.value))
+        for arc in arcs
+        if arc.norm is not None and arc.edge and arc.edge.scale.value and not arc.edge.scale.learn
+    ]
+    kind = arcs[0].edge.kind if arcs and arcs[0].edge else None
+    if not known or kind == "multiply":
+        return None
+    if kind == "concat":
+        return math.hypot(*known) if len(known) == len(arcs) else None
+    return known[0]
+
+
+def _alerts(graph: Graph, flow: Flow | None) -> Mapping[str, Alert]:
+    if flow is None:
+        return {}
+    rms = flow.node_rms
+    outputs = [rms[e.source] for e in graph.edges_into(LOSS) if e.source in rms]
+    reference = max((value for value in outputs if 0 < value < math.inf), default=None)
+    return {name: _alert(value, reference) for name, value in rms.items()}
+
+
+def _alert(rms: float, reference: float | None) -> Alert:
+    if not math.isfinite(rms):
+        return "NaN"
+    if rms == 0:
+        return "dead"
+    if reference is None:
+        return ""
+    if rms < VANISHING * reference:
+        return "vanishing"
+    return "exploding" if rms > EXPLODING * reference else ""

@@ -1,0 +1,239 @@
+"""A layer's formula: `Op(arguments)(inputs)`, a bare `Op`, or an expression of layers."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Protocol
+
+from archgraph.errors import suggest
+from archgraph.expression import FUNCTIONS, ExpressionError, evaluate_node, parse
+from archgraph.ops.arguments import bind
+from archgraph.ops.op import Op, OpCall, SizeExpression
+from archgraph.spec.values import TENSOR_FUNCTIONS, FormulaReader, Linear, Names
+
+__all__ = ["Formula", "OpNames", "read_formula"]
+
+
+class OpNames(Names, Protocol):
+    """Names that may also be ops."""
+
+    def op(self, name: str) -> Op | None:
+        """Return the op called `name` (or that a param of that name stands for), or None."""
+
+    def op_names(self) -> Sequence[str]:
+        """Return the names of all ops, for suggestions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """What a formula says: an op or none, and what each port reads; no bases means the chain."""
+
+    op: OpCall | None
+    bases: Mapping[str, Linear] = field(default_factory=dict)
+
+
+def read_formula(
+    text: str, names: OpNames, layer: str
+) -> tuple[Formula | None, list[ExpressionError]]:
+    """Read one formula.
+
+    Args:
+        text: Such as `ReLU`, `Linear(64)(x)`, `ReLU()(F2 + lam*x1)`, `T*H + (1 - T)*x`.
+        names: What its names mean.
+        layer: The name of the layer that bears it.
+
+    Returns:
+        The formula, None if it could not be read, and every problem found, each located in `text`.
+    """
+    try:
+        node = parse(text)
+        return _Formula(text, names, layer).read(node)
+    except ExpressionError as error:
+        return None, [error]
+
+
+class _Formula:
+    def __init__(self, text: str, names: OpNames, layer: str) -> None:
+        self._text, self._names, self._layer = text, names, layer
+        self._reader = FormulaReader(text, names, layer)
+        self._problems: list[ExpressionError] = []
+
+    def read(self, node: ast.expr) -> tuple[Formula | None, list[ExpressionError]]:
+        match node:
+            case ast.Name() if self._is_op(node):
+                call = self._op_call(node, ast.Call(node, [], []))
+                return self._done(call, {})
+            case ast.Call(func=ast.Name(id=name)) if not _is_function(name):
+                return self._done(self._op_call(node.func, node), {})
+            case ast.Call(func=ast.Call(func=ast.Name() as name_node) as inner):
+                call = self._op_call(name_node, inner)
+                op = self._names.op(name_node.id)
+                return self._done(call, self._bases(node, op) if op else {})
+        return self._done(None, {"input": self._reader.linear(node)})
+
+    def _done(
+        self, call: OpCall | None, bases: dict[str, Linear]
+    ) -> tuple[Formula | None, list[ExpressionError]]:
+        formula = None if self._problems else Formula(call, bases)
+        return formula, self._problems
+
+    def _is_op(self, node: ast.Name) -> bool:
+        """Whether a bare name is an op: a layer of that name comes first, then params, then ops."""
+        if node.id not in self._names.numbers and self._names.readings(node) is not None:
+            return False
+        if self._names.op(node.id) is not None:
+            return True
+        if node.id in self._names.numbers or not node.id[:1].isupper():
+            return False
+        self._unknown_op(node)
+        return True
+
+    def _unknown_op(self, node: ast.Name) -> None:
+        close = suggest(node.id, [*self._names.op_names(), *self._names.names()])
+        self._problems.append(
+            ExpressionError.at(
+                node,
+                f"layer '{self._layer}' has unknown op '{node.id}'",
+                help=f"did you mean '{close}'?" if close else None,
+                code="unknown-op",
+            )
+        )
+
+    def _op_call(self, name: ast.expr, call: ast.Call) -> OpCall | None:
+        assert isinstance(name, ast.Name)
+        op = self._names.op(name.id)
+        if op is None:
+            if not self._problems:
+                self._unknown_op(name)
+            return None
+        positional = [self._argument(op, argument, call) for argument in call.args]
+        keywords: dict[str, Any] = {}
+        nodes: dict[str, ast.expr] = {}
+        for keyword in call.keywords:
+            if keyword.arg is None:
+                self._problems.append(ExpressionError.at(keyword, "'**' is not allowed here"))
+                continue
+            keywords[keyword.arg] = self._argument(op, keyword.value, call)
+            nodes[keyword.arg] = keyword.value
+        if self._problems:
+            return None
+        bound, problems = bind(op, positional, keywords)
+        for problem in problems:
+            where: ast.AST = call if hasattr(call, "col_offset") else name
+            if isinstance(problem.argument, int) and problem.argument < len(call.args):
+                where = call.args[problem.argument]
+            elif isinstance(problem.argument, str):
+                where = next((k for k in call.keywords if k.arg == problem.argument), where)
+            self._problems.append(
+                ExpressionError.at(where, problem.message, help=problem.help, code=problem.code)
+            )
+        if bound is None:
+            return None
+        return self._with_expressions(bound, call, nodes)
+
+    def _with_expressions(
+        self, bound: OpCall, call: ast.Call, keywords: Mapping[str, ast.expr]
+    ) -> OpCall:
+        """Keep the spec's own text of arguments that use names, for the source."""
+        positional = [a.name for a in bound.op.arguments if not a.keyword_only]
+        pairs = [*zip(positional, call.args, strict=False), *keywords.items()]
+        texts = []
+        for name, node in pairs:
+            if any(isinstance(n, ast.Name) and n.id in self._names.numbers for n in ast.walk(node)):
+                texts.append((name, self._source(node)))
+        return OpCall(bound.op, bound.arguments, tuple(texts))
+
+    def _argument(self, op: Op, node: ast.expr, call: ast.Call) -> Any:
+        try:
+            for part in ast.walk(node):
+                if isinstance(part, ast.Name) and self._reads_layer(part):
+                    self._problems.append(self._wrong_bracket(op, part, call))
+                    return None
+            if any(isinstance(part, ast.Name) and part.id == "cin" for part in ast.walk(node)):
+                return SizeExpression(ast.unparse(_Substitute(self._names.numbers).visit(node)))
+            return evaluate_node(node, self._names.numbers)
+        except ExpressionError as error:
+            self._problems.append(error)
+            return None
+
+    def _reads_layer(self, node: ast.Name) -> bool:
+        if node.id in self._names.numbers or _is_function(node.id):
+            return False
+        return node.id in self._names.names()
+
+    def _wrong_bracket(self, op: Op, node: ast.Name, call: ast.Call) -> ExpressionError:
+        inner = ", ".join(self._source(argument) for argument in call.args)
+        return ExpressionError.at(
+            node,
+            f"'{node.id}' is a layer, and the first bracket holds the arguments of {op.name}",
+            help=f"write: {op.name}()({inner})",
+            code="wrong-bracket",
+        )
+
+    def _bases(self, node: ast.Call, op: Op) -> dict[str, Linear]:
+        ports = [port.name for port in op.ports]
+        bases: dict[str, Linear] = {}
+        if not node.args and not node.keywords:
+            message = "the second bracket is empty; leave it out, or say what it reads"
+            self._problems.append(ExpressionError.at(node, message))
+        if len(node.args) > len(ports):
+            takes = f"{op.name} takes {len(ports)} input{'s' * (len(ports) != 1)}"
+            listed = f" ({', '.join(ports)})" if ports else ""
+            message = f"{takes}{listed}, not {len(node.args)}"
+            hint = "concat(…) or a sum makes one of several" if len(ports) == 1 else None
+            error = ExpressionError.at(node.args[len(ports)], message, help=hint, code="port")
+            self._problems.append(error)
+        named = [(keyword.arg, keyword) for keyword in node.keywords]
+        for port, item in [*zip(ports, node.args, strict=False), *named]:
+            if port not in ports:
+                close = suggest(port or "", ports)
+                known = f"its inputs are {', '.join(ports)}" if ports else "it has none"
+                hint = f"did you mean '{close}'?" if close else known
+                message = f"{op.name} has no input called '{port}'"
+                self._problems.append(ExpressionError.at(item, message, help=hint, code="port"))
+            elif port in bases:
+                message = f"the input '{port}' is given twice"
+                self._problems.append(ExpressionError.at(item, message, code="port"))
+            else:
+                self._read_port(bases, str(port), item)
+        return bases
+
+    def _read_port(self, bases: dict[str, Linear], port: str, item: ast.AST) -> None:
+        value = item.value if isinstance(item, ast.keyword) else item
+        assert isinstance(value, ast.expr)
+        try:
+            bases[port] = self._reader.linear(value)
+        except ExpressionError as error:
+            self._problems.append(error)
+
+    def _source(self, node: ast.AST) -> str:
+        start, end = getattr(node, "col_offset", 0), getattr(node, "end_col_offset", None)
+        return " ".join(self._text[start:end].split())
+
+
+class _Substitute(ast.NodeTransformer):
+    """Replaces names of numbers by their values, so that only `cin` is left to compute."""
+
+    def __init__(self, numbers: Mapping[str, Any]) -> None:
+        self._numbers = numbers
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self._constant(self._numbers[node.id]) if node.id in self._numbers else node
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        return self._constant(node.value)
+
+    def _constant(self, value: Any) -> ast.expr:
+        if isinstance(value, Fraction):
+            top, bottom = ast.Constant(value.numerator), ast.Constant(value.denominator)
+            return ast.BinOp(top, ast.Div(), bottom)
+        if isinstance(value, list | tuple):
+            return ast.List([self._constant(item) for item in value], ast.Load())
+        return ast.Constant(value)
+
+
+def _is_function(name: str) -> bool:
+    return name in FUNCTIONS or name in TENSOR_FUNCTIONS

@@ -1,0 +1,144 @@
+"""Read a spec from a file, the zoo, or text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from archgraph.errors import Mark, Problem, SpecError, UsageError, suggest
+from archgraph.expression import ExpressionError, evaluate
+from archgraph.graph.core import Graph
+from archgraph.spec.document import Limits, parse_document, plain_number, scalar_value
+from archgraph.spec.expand import expand, resolve_params
+from archgraph.spec.model import check
+
+__all__ = ["find_spec", "load", "parse", "parse_setting", "zoo"]
+
+ZOO: Final = Path(__file__).parent.parent / "zoo"
+
+
+def zoo() -> dict[str, Path]:
+    """Return the specs that ship with archgraph, by name."""
+    return {path.stem: path for path in sorted(_zoo_folder().glob("*.yaml"))}
+
+
+def _zoo_folder() -> Path:
+    checkout = Path(__file__).parent.parent.parent / "specs"
+    return ZOO if ZOO.is_dir() else checkout
+
+
+def find_spec(name: str | os.PathLike[str]) -> Path:
+    """Return the file that `name` means: a bare name is a shipped spec, anything else a path.
+
+    Raises:
+        UsageError: a bare name is no shipped spec.
+    """
+    text = os.fspath(name)
+    if os.sep in text or "/" in text or text.endswith((".yaml", ".yml")):
+        return Path(text)
+    if isinstance(name, Path) and name.exists():
+        return name
+    shipped = zoo()
+    if text in shipped:
+        return shipped[text]
+    close = suggest(text, shipped)
+    hint = f"did you mean {close!r}?" if close else f"there are: {', '.join(shipped)}"
+    raise UsageError(
+        f"no shipped spec is called {text!r}; {hint} (a file is written ./{text}.yaml)"
+    )
+
+
+def load(spec: str | os.PathLike[str], *, limits: Limits | None = None, **params: Any) -> Graph:
+    """Load a spec and return its graph.
+
+    Args:
+        spec: A file's path, or the name of a shipped spec.
+        limits: Bounds on the size of the spec.
+        params: Values that replace the spec's own params. Numbers are exact as written: 0.1 is
+            1/10; strings are expressions, or names of ops.
+
+    Returns:
+        The graph; `graph.warnings` holds what is odd but legal.
+
+    Raises:
+        SpecError: with every problem found, each at its file:line:column.
+        UsageError: there is no such spec, or no such param.
+
+    Example:
+        >>> graph = load("residual", lam=0.5)
+        >>> graph.edge("x1->x3").scale.value
+        Fraction(1, 2)
+    """
+    path = find_spec(spec)
+    shown = os.fspath(spec) if path == Path(os.fspath(spec)) else path.name
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        reason = "it is a directory" if path.is_dir() else (error.strerror or "").lower()
+        problem = Problem("unreadable", f"cannot read the file: {reason}", Mark(shown, 1, 1))
+        raise SpecError([problem]) from None
+    return parse(data, file=shown, limits=limits, **params)
+
+
+def parse(
+    text: str | bytes, *, file: str = "<text>", limits: Limits | None = None, **params: Any
+) -> Graph:
+    """Return the graph of a spec given as text; see `load`.
+
+    Example:
+        >>> parse("{archgraph: 1, inputs: {x: [4]}, layers: {y: Linear(2)}}")
+        Graph('<text>', 3 nodes, 2 edges)
+    """
+    document = parse_document(text, file, limits)
+    model, losses, problems = check(document)
+    if model is None:
+        raise SpecError(problems)
+    overrides = {name: plain_number(value) for name, value in params.items()}
+    for name in overrides:
+        if name not in model.params:
+            close = suggest(name, model.params)
+            known = f"it has {', '.join(model.params)}" if model.params else "it has none"
+            hint = f"did you mean {close!r}?" if close else known
+            raise UsageError(f"{file} has no param {name!r}; {hint}")
+    values, more = resolve_params(document, model, overrides)
+    stem = Path(file).stem if not file.startswith("<") else file
+    try:
+        if problems or more:
+            # Params that have no value stand in as 1, so that the rest can still be checked.
+            expand(document, model, losses, values, stem)
+            raise SpecError([*problems, *more])
+        return expand(document, model, losses, values, stem)
+    except SpecError as error:
+        raise SpecError({*problems, *more, *error.problems}) from None
+    except RecursionError:
+        raise SpecError([Problem("too-deep", "formulas nest too deep", Mark(file, 1, 1))]) from None
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Return (name, value) of a `name=value` from the command line, read as YAML 1.2.
+
+    Raises:
+        UsageError: it has no `=`.
+
+    Example:
+        >>> parse_setting("lam=0.5")
+        ('lam', Fraction(1, 2))
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise UsageError(f"--set takes name=value, not {text!r}")
+    if value.strip().startswith("["):
+        try:
+            return name.strip(), evaluate(value, {})
+        except ExpressionError as error:
+            raise UsageError(f"--set {text}: {error.message}") from None
+    return name.strip(), scalar_value(value.strip())
+
+
+def settings(pairs: Mapping[str, Any] | list[str]) -> dict[str, Any]:
+    """Return `--set` options as keyword arguments of `load`."""
+    if isinstance(pairs, Mapping):
+        return dict(pairs)
+    return dict(parse_setting(pair) for pair in pairs)
