@@ -1,1 +1,94 @@
-"""archgraph."""
+"""Neural-network architectures as YAML: every backprop path counted, derived, measured and drawn.
+
+Importing this package loads nothing heavy; what needs torch imports it when it is called.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from archgraph.checking import check
+    from archgraph.errors import ArchgraphError, SpecError
+    from archgraph.gradient import decompose
+    from archgraph.graph import Graph, GraphBuilder, Term, learnable
+    from archgraph.module import compile, source
+    from archgraph.ops import opaque
+    from archgraph.ops.calls import parse_call as op
+    from archgraph.paths import count_histograms, count_paths, iter_paths, rank_paths, sample_paths
+    from archgraph.paths.equations import derive
+    from archgraph.picture import render
+    from archgraph.spec import Limits, load, parse, zoo
+    from archgraph.spec.dump import dump
+
+__version__: Final = "0.1.0"
+
+_HOMES: Final = {
+    "ArchgraphError": "errors",
+    "Graph": "graph",
+    "GraphBuilder": "graph",
+    "Limits": "spec",
+    "SpecError": "errors",
+    "Term": "graph",
+    "check": "checking",
+    "compile": "module",
+    "count_histograms": "paths",
+    "count_paths": "paths",
+    "decompose": "gradient",
+    "derive": "paths.equations",
+    "dump": "spec.dump",
+    "iter_paths": "paths",
+    "learnable": "graph",
+    "load": "spec",
+    "op": "ops.calls",
+    "opaque": "ops",
+    "parse": "spec",
+    "rank_paths": "paths",
+    "render": "picture",
+    "sample_paths": "paths",
+    "source": "module",
+    "zoo": "spec",
+}
+"""Where each public name lives; its module is imported when the name is first used."""
+
+__all__ = [
+    "ArchgraphError",
+    "Graph",
+    "GraphBuilder",
+    "Limits",
+    "SpecError",
+    "Term",
+    "check",
+    "compile",
+    "count_histograms",
+    "count_paths",
+    "decompose",
+    "derive",
+    "dump",
+    "iter_paths",
+    "learnable",
+    "load",
+    "op",
+    "opaque",
+    "parse",
+    "rank_paths",
+    "render",
+    "sample_paths",
+    "source",
+    "zoo",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'archgraph' has no attribute {name!r}")
+    names = {"op": "parse_call"}
+    value = getattr(import_module(f"archgraph.{home}"), names.get(name, name))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

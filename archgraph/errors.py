@@ -132,5 +132,5 @@ def suggest(word: str, choices: Iterable[str]) -> str | None:
     for choice in known:
         if choice.lower() == word.lower():
             return choice
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return close[0] if close else None

@@ -17,7 +17,7 @@ from archgraph.graph import Graph, GraphBuilder, Scale, Term, learnable
 from archgraph.graph.records import ONE, EdgeKind
 from archgraph.ops import OpCall, parse_call
 
-__all__ = ["describe", "graphs", "random_graph", "residual_graph"]
+__all__ = ["describe", "graphs", "random_graph", "residual_graph", "target_names"]
 
 WIDTH = 3
 MAX_CONCAT = 12
@@ -161,6 +161,12 @@ def graphs(
     )
     note(describe(graph))
     return graph
+
+
+def target_names(graph: Graph) -> list[str]:
+    """Return everything that a gradient can be asked for: inputs, layers, then parameters."""
+    nodes = [node.name for node in graph.nodes if node.kind != "loss" and not node.is_integer]
+    return [*nodes, *graph.parameter_users]
 
 
 def describe(graph: Graph) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-__all__ = ["RandomState", "forked", "prepared"]
+__all__ = ["RandomState", "forked", "prepared", "preserved_buffers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def prepared(module: nn.Module, *, train: bool) -> Iterator[None]:
 @contextmanager
 def _flags(module: nn.Module) -> Iterator[None]:
     modes = [(part, part.training) for part in module.modules()]
-    in_place = [part for part in module.modules() if getattr(part, "inplace", False) is True]
+    in_place: list[Any] = [m for m in module.modules() if getattr(m, "inplace", False) is True]
     frozen = [p for p in module.parameters() if not p.requires_grad and _differentiable(p)]
     try:
         for part in in_place:
@@ -88,21 +89,24 @@ def _differentiable(tensor: Tensor) -> bool:
 
 @contextmanager
 def preserved_buffers(module: nn.Module) -> Iterator[None]:
-    """Put back every buffer, whether it was written in place or replaced."""
+    """Let the module write into copies of its buffers, and put the buffers themselves back.
+
+    Copies, because what autograd has recorded may not be written to afterwards.
+    """
     saved = [
-        (part, name, buffer, buffer.detach().clone())
+        (part, name, buffer)
         for part in module.modules()
         for name, buffer in part._buffers.items()
         if buffer is not None
     ]
+    copies = {id(buffer): buffer.detach().clone() for *_, buffer in saved}
     try:
+        for part, name, buffer in saved:
+            part._buffers[name] = copies[id(buffer)]
         yield
     finally:
-        with torch.no_grad():
-            for part, name, buffer, value in saved:
-                if not torch.equal(buffer, value):
-                    buffer.copy_(value)
-                part._buffers[name] = buffer
+        for part, name, buffer in saved:
+            part._buffers[name] = buffer
 
 
 @contextmanager

@@ -114,9 +114,7 @@ def _gradients(
 class _Observer:
     """Sees each layer called: in which random state, and what it returns."""
 
-    def __init__(
-        self, imposed: Mapping[str, RandomState] | None, device: torch.device
-    ) -> None:
+    def __init__(self, imposed: Mapping[str, RandomState] | None, device: torch.device) -> None:
         self.imposed = imposed or {}
         self.device = device
         self.states: dict[str, RandomState] = {}

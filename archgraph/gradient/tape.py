@@ -7,25 +7,20 @@ ordinary `torch.autograd.grad`. Everything else in this package is made of these
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from archgraph.errors import GradientError, UsageError
-from archgraph.gradient import merging
 from archgraph.gradient.bundle import Bundle, accumulate
-from archgraph.gradient.environment import RandomState, forked, prepared
-from archgraph.gradient.reference import Reference, as_elements, differentiable, run
-from archgraph.gradient.verification import verify
-from archgraph.graph import LOSS, Edge, Graph, Node
-from archgraph.module.build import operations
-from archgraph.module.loss import Batch, term_loss
-from archgraph.module.shapes import infer
+from archgraph.gradient.environment import RandomState
+from archgraph.graph import LOSS, Graph
+from archgraph.module.loss import Batch
 
-__all__ = ["Cotangents", "ParameterUse", "Pull", "Tape", "record"]
+__all__ = ["Cell", "Cotangents", "OnceOnlyError", "ParameterUse", "Pull", "Tape"]
 
 ParameterUse: TypeAlias = tuple[str, int | None]
 """A parameter at one of its users: its name, and the edge that it scales if it is a λ."""
@@ -62,23 +57,33 @@ class Cotangents:
     """By edge: what it delivers to its source, λ included; only if asked for."""
 
 
+class OnceOnlyError(GradientError):
+    """An op can be differentiated once but not twice, so that edges cannot be split there."""
+
+
 class Tape:
     """A recorded pass through a graph. Made by `record`.
 
     Attributes:
         graph: The graph.
+        module: The compiled module, whose parameters the recorded pass used.
         batch: The inputs and targets.
         train: Whether the pass was in train mode.
         cells: What was recorded of each node, in the order of `graph.nodes`.
         values: Each node's value by element, detached; the loss last.
+        loss_terms: The scaled summands of L.
+        random_states: By node: the random state in which its layer was called.
     """
 
-    def __init__(self, graph: Graph, batch: Batch, *, train: bool) -> None:
+    def __init__(self, graph: Graph, module: nn.Module, batch: Batch, *, train: bool) -> None:
         self.graph = graph
+        self.module = module
         self.batch = batch
         self.train = train
         self.cells: list[Cell] = []
         self.values: list[Mapping[int, Tensor]] = []
+        self.loss_terms: tuple[Tensor, ...] = ()
+        self.random_states: Mapping[str, RandomState] = {}
 
     @property
     def dtype(self) -> torch.dtype:
@@ -118,18 +123,25 @@ class Tape:
         Cost: one backward pass through the node's op.
         """
         cell = self.cells[position]
-        wanted_edges = [e for e in cell.leaves if edges is None or e in edges]
-        leaves = [cell.leaves[e] for e in wanted_edges]
+        wanted = [e for e in cell.leaves if edges is None or e in edges]
+        leaves = [cell.leaves[e] for e in wanted]
         owned = [cell.parameters[use] for use in parameters]
         found = self._grad(position, cotangent, [*leaves, *owned])
+        count = len(wanted)
         return Pull(
-            dict(zip(wanted_edges, found, strict=False)),
-            dict(zip(parameters, found[len(leaves) :], strict=True)),
+            dict(zip(wanted, found[:count], strict=True)),
+            dict(zip(parameters, found[count:], strict=True)),
         )
 
     def _grad(
-        self, position: int, cotangent: Bundle, sources: Sequence[Tensor], *, differentiable: bool = False
+        self,
+        position: int,
+        cotangent: Bundle,
+        sources: Sequence[Tensor],
+        *,
+        differentiable: bool = False,
     ) -> list[Tensor]:
+        """Return Jᵀ·cotangent for each of `sources`, zeros where it does not depend on one."""
         cell = self.cells[position]
         live = [k for k in cotangent if k in cell.outputs and cell.outputs[k].requires_grad]
         asked = [i for i, source in enumerate(sources) if source.requires_grad]
@@ -176,7 +188,7 @@ class Tape:
             The node's tangent by element, and Jᵀ·cotangent for each key of `tangents`.
 
         Raises:
-            GradientError: torch cannot differentiate the op twice.
+            OnceOnlyError: torch cannot differentiate the op twice.
 
         Cost: three backward passes through the node's op.
         """
@@ -197,7 +209,7 @@ class Tape:
                 )
             except RuntimeError as error:
                 name = self.graph.nodes[position].name
-                raise GradientError(
+                raise OnceOnlyError(
                     f"edges cannot be split: {name!r} cannot be differentiated twice ({error})"
                 ) from error
         tangent = {k: t for k, t in zip(seeds, forward, strict=True) if t is not None}
@@ -226,7 +238,12 @@ class Tape:
         return {0: cotangent.to(value)}
 
     def cotangents(
-        self, of: str = LOSS, seed: Tensor | None = None, *, edges: bool = False
+        self,
+        of: str = LOSS,
+        seed: Tensor | None = None,
+        *,
+        edges: bool = False,
+        absolute: bool = False,
     ) -> Cotangents:
         """Sweep backwards once: ∂L/∂ every node and parameter.
 
@@ -234,6 +251,8 @@ class Tape:
             of: Where the sweep starts.
             seed: The cotangent there; default ones.
             edges: Whether to keep what each edge delivers, too.
+            absolute: Whether to add the absolute values of what the edges deliver, so that
+                nothing cancels: the size against which rounding is to be judged.
 
         Returns:
             The gradients. Of ∂`of`/∂v with several elements in `of`: its product with the seed.
@@ -244,7 +263,8 @@ class Tape:
         Cost: one backward pass.
         """
         start = self.graph.position(of)
-        nodes: dict[int, dict[int, Tensor]] = {start: dict(self.seed(of, seed))}
+        first = self.seed(of, seed.abs() if absolute and seed is not None else seed)
+        nodes: dict[int, dict[int, Tensor]] = {start: dict(first)}
         uses: dict[ParameterUse, Tensor] = {}
         delivered: dict[int, Tensor] = {}
         for position in range(start, -1, -1):
@@ -255,7 +275,8 @@ class Tape:
                 uses[use] = uses[use] + gradient if use in uses else gradient
             for edge, gradient in pull.edges.items():
                 source = nodes.setdefault(self.graph.sources[edge], {})
-                accumulate(source, self.graph.edges[edge].element, gradient)
+                term = gradient.abs().to(gradient.dtype) if absolute else gradient
+                accumulate(source, self.graph.edges[edge].element, term)
             if edges:
                 delivered |= pull.edges
         return Cotangents(nodes, self._by_name(uses), delivered)
@@ -265,37 +286,3 @@ class Tape:
         for (name, _), gradient in uses.items():
             accumulate(totals.setdefault(name, {}), 0, gradient)
         return {name: total[0] for name, total in totals.items()}
-
-
-def record(
-    graph: Graph, module: nn.Module, batch: Batch, *, train: bool = False, seed: int | None = None
-) -> Tape:
-    """Run the network once and record it, node by node.
-
-    An ordinary forward and backward pass through `module` is made as well, in the same random
-    states, and the tape's outputs, loss and gradients are held against it; a tape that differs is
-    not returned.
-
-    Args:
-        graph: The graph.
-        module: What `archgraph.compile` made of it, in float64 or float32.
-        batch: Inputs and targets, as `archgraph.module.draw` gives them.
-        train: Whether dropout is active and norms use the statistics of the batch.
-        seed: Seed of the dropout masks; default the present random state. The state is left as it
-            was, and so are the module's mode, buffers and gradients.
-
-    Raises:
-        GradientError: torch refuses a pass, or the tape and the module disagree.
-
-    Cost: two forward and two backward passes; all activations are kept.
-    """
-    device = batch.targets[0].device
-    tape = Tape(graph, batch, train=train)
-    with forked(device), prepared(module, train=train):
-        if seed is not None:
-            torch.manual_seed(seed)
-        with preserved_buffers(module):
-            reference = run(graph, module, batch)
-        _Recorder(tape, module, reference.random_states).record()
-    verify(tape, reference)
-    return tape

@@ -83,6 +83,8 @@ class Node:
     """The block instances that enclose the node, outermost first."""
     shape: tuple[int, ...] | None = None
     """Inputs only: shape without the batch axis."""
+    shape_texts: tuple[str, ...] | None = field(default=None, compare=False)
+    """Inputs only: the spec's own text of each size, for the source (`width`, `3`)."""
     dtype: str = "float"
     """Inputs only: `float`, or a torch integer type's name."""
     below: int | None = None

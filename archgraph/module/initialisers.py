@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from archgraph.graph import Graph, Node
-from archgraph.module.instances import Refusal
+from archgraph.module.instances import SMALL, RefusalError
 from archgraph.module.values import Shape
 from archgraph.ops import OpCall
 
 __all__ = ["matching_parameters", "owner", "refuse_initialiser"]
 
 
-def matching_parameters(
-    parameters: Mapping[str, Shape], node: Node, name: str
-) -> list[str]:
+def matching_parameters(parameters: Mapping[str, Shape], node: Node, name: str) -> list[str]:
     """Return the parameters of a node's layer that an initialiser's name stands for.
 
     `weight` is the parameter of that name, else every one whose name says so: a recurrent layer's
@@ -46,9 +45,10 @@ def refuse_initialiser(value: Any, shape: Shape) -> str | None:
     """
     if not isinstance(value, OpCall):
         return None
-    tensor = torch.empty(shape, device="meta")
+    tensor = torch.zeros(shape, device="cpu" if math.prod(shape) <= SMALL else "meta")
     try:
-        getattr(torch.nn.init, f"{value.name}_")(tensor, **dict(value.arguments))
+        with torch.random.fork_rng(devices=[]):
+            getattr(torch.nn.init, f"{value.name}_")(tensor, **dict(value.arguments))
     except Exception as error:  # torch raises whatever its initialisers meet
-        return str(Refusal(error))
+        return str(RefusalError(error))
     return None

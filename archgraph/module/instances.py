@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Final
 
@@ -16,9 +18,10 @@ from archgraph.ops import Op, OpCall, SizeExpression
 from archgraph.ops.rules import track_channel_axis
 
 __all__ = [
-    "Refusal",
+    "RefusalError",
     "constructor_of",
     "instantiate",
+    "is_small",
     "place",
     "resolve",
     "run",
@@ -26,14 +29,18 @@ __all__ = [
 
 META_BATCH: Final = 1009
 """A batch that costs nothing on `meta`, and that no other axis has the size of by chance."""
-CPU_BATCH: Final = 3
+CPU_BATCH: Final = 101
+TINY_BATCH: Final = 3
+SMALL: Final = 300_000
+"""Most elements, weights included, of a layer that is run on the CPU."""
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """An op cannot be built or run as asked; the text is the reason, in one line."""
 
     def __init__(self, reason: object) -> None:
-        super().__init__(str(reason).strip().partition("\n")[0] or type(reason).__name__)
+        first = str(reason).strip().partition("\n")[0] or type(reason).__name__
+        super().__init__(re.sub(rf"\b({META_BATCH}|{CPU_BATCH})\b", "batch", first))
 
 
 def resolve(call: OpCall, ports: Mapping[str, Value]) -> dict[str, Any]:
@@ -44,7 +51,7 @@ def resolve(call: OpCall, ports: Mapping[str, Value]) -> dict[str, Any]:
         ports: What each port reads.
 
     Raises:
-        Refusal: a size cannot be inferred, or an expression of `cin` has no value.
+        RefusalError: a size cannot be inferred, or an expression of `cin` has no value.
     """
     op = call.op
     resolved = {argument.name: argument.default for argument in op.arguments if _is_fixed(argument)}
@@ -72,9 +79,11 @@ def _infer(op: Op, name: str, rule: str, ports: Mapping[str, Value]) -> int:
     elif kind == "channels" and op.channel_axis is not None:
         axis = op.channel_axis
     if axis is None:
-        raise Refusal(f"{name} is by default that of the channels, which is not known: give {name}")
+        raise RefusalError(
+            f"{name} is by default that of the channels, which is not known: give {name}"
+        )
     if not 1 <= axis <= len(value.shape):
-        raise Refusal(f"there is no axis {axis} to take {name} from")
+        raise RefusalError(f"there is no axis {axis} to take {name} from")
     return axis if kind == "axis" else value.shape[axis - 1]
 
 
@@ -85,7 +94,9 @@ def _cin(op: Op, resolved: Mapping[str, Any], ports: Mapping[str, Value]) -> int
         return sizes[0]
     channels = next(iter(ports.values())).channels if ports else None
     if channels is None:
-        raise Refusal("cin is the size of the channel axis, and which one that is is not known")
+        raise RefusalError(
+            "cin is the size of the channel axis, and which one that is is not known"
+        )
     return channels
 
 
@@ -95,7 +106,7 @@ def _plain(value: Any, cin: Callable[[], int]) -> Any:
         try:
             return _plain(evaluate(value.text, {"cin": cin()}), cin)
         except ExpressionError as error:
-            raise Refusal(f"{value.text}: {error.message}") from None
+            raise RefusalError(f"{value.text}: {error.message}") from None
     if isinstance(value, Fraction):
         return value.numerator if value.denominator == 1 else float(value)
     if isinstance(value, list | tuple):
@@ -140,7 +151,7 @@ def instantiate(call: OpCall, arguments: Mapping[str, Any]) -> Callable[..., Any
     """Build the op with all its arguments; an opaque callable is returned as it is.
 
     Raises:
-        Refusal: its constructor does not accept them.
+        RefusalError: its constructor does not accept them.
     """
     if call.op.origin == "opaque":
         assert call.op.function is not None
@@ -154,69 +165,85 @@ def instantiate(call: OpCall, arguments: Mapping[str, Any]) -> Callable[..., Any
     try:
         return constructor_of(call.op)(*(v for _, v in positional), **keywords)  # type: ignore[no-any-return]
     except Exception as error:  # torch raises whatever its constructors meet
-        raise Refusal(error) from None
+        raise RefusalError(error) from None
 
 
 def run(
     call: OpCall, layer: Callable[..., Any], ports: Mapping[str, Value]
 ) -> tuple[tuple[Value | None, ...], bool]:
-    """Run a layer once, on no real numbers where that is possible.
+    """Run a layer once, to see what comes out.
+
+    A large layer runs on the `meta` device, without its arithmetic. A small one runs on the CPU on
+    zeros: torch's kernels for `meta` are exact about shapes only, and the first one called imports
+    torch's compiler, which takes longer than importing torch.
 
     Args:
         call: The op and its arguments, sizes filled in.
-        layer: The callable, on the `meta` device; an opaque one wherever it is.
+        layer: The callable, on the `meta` device; an opaque one wherever it is, and left alone.
         ports: What each port reads.
 
     Returns:
         The elements of the result, and whether it is a tuple.
 
     Raises:
-        Refusal: torch complains, or the result is no tensor with the batch in front.
+        RefusalError: torch complains, or the result is no tensor with the batch in front.
     """
-    # Kernels on `meta` do not look at the kind of number, so that integers go unnoticed there.
-    unlikely = call.op.family != "embedding" and any(not v.is_float for v in ports.values())
-    if call.op.origin == "opaque":
-        result, batch = _run_opaque(layer, ports)
-    else:
-        result, batch = _attempt(layer, ports, "meta", by_name=True), META_BATCH
-        if unlikely:
-            _attempt(_on_cpu(layer), ports, "cpu", by_name=True)
+    with torch.random.fork_rng(devices=[]):
+        if is_small(layer, ports.values()):
+            result, batch = _attempt(call, layer, ports, "cpu", CPU_BATCH), CPU_BATCH
+        else:
+            result, batch = _run_large(call, layer, ports)
     values = result if isinstance(result, tuple | list) else (result,)
     elements = tuple(_describe(call, value, ports, batch) for value in values)
     if not elements or elements[0] is None:
-        raise Refusal(_complaint(values, batch))
+        raise RefusalError(_complaint(values, batch))
     return elements, isinstance(result, tuple | list)
 
 
-def _run_opaque(function: Callable[..., Any], ports: Mapping[str, Value]) -> tuple[Any, int]:
-    """Run a callable that may not know `meta`, on a copy, without touching the random state."""
-    on_meta = copy.deepcopy(function).to("meta") if isinstance(function, nn.Module) else function
-    with torch.random.fork_rng(devices=[]):
-        try:
-            return _attempt(on_meta, ports, "meta", by_name=False), META_BATCH
-        except Refusal:
-            return _attempt(_on_cpu(function), ports, "cpu", by_name=False), CPU_BATCH
+def is_small(layer: Callable[..., Any], values: Iterable[Value]) -> bool:
+    """Whether a run on the CPU takes no time to speak of."""
+    elements = sum(CPU_BATCH * math.prod(value.shape) for value in values)
+    if isinstance(layer, nn.Module):
+        elements += sum(p.numel() for p in layer.parameters())
+    return elements <= SMALL
 
 
-def _on_cpu(layer: Callable[..., Any]) -> Callable[..., Any]:
-    if not isinstance(layer, nn.Module):
-        return layer
-    duplicate = copy.deepcopy(layer)
-    if any(p.is_meta for p in [*duplicate.parameters(), *duplicate.buffers()]):
-        return duplicate.to_empty(device="cpu")
-    return duplicate.cpu()
+def _run_large(
+    call: OpCall, layer: Callable[..., Any], ports: Mapping[str, Value]
+) -> tuple[Any, int]:
+    try:
+        result = _attempt(call, layer, ports, "meta", META_BATCH)
+    except RefusalError:
+        if call.op.origin != "opaque":  # it may not know `meta`
+            raise
+        return _attempt(call, layer, ports, "cpu", TINY_BATCH), TINY_BATCH
+    # What takes no integers says so only where it computes.
+    if call.op.family != "embedding" and any(not v.is_float for v in ports.values()):
+        _attempt(call, layer, ports, "cpu", TINY_BATCH)
+    return result, META_BATCH
 
 
 def _attempt(
-    layer: Callable[..., Any], ports: Mapping[str, Value], device: str, *, by_name: bool
+    call: OpCall, layer: Callable[..., Any], ports: Mapping[str, Value], device: str, batch: int
 ) -> Any:
-    batch = META_BATCH if device == "meta" else CPU_BATCH
+    """Run a layer on zeros, or a copy of it where it is not on the device or not ours."""
     tensors = {port: _example(value, batch, device) for port, value in ports.items()}
     try:
         with torch.no_grad():
-            return layer(**tensors) if by_name else layer(*tensors.values())
+            if call.op.origin == "opaque":
+                return _copied(layer, device)(*tensors.values())
+            if device == "cpu" and isinstance(layer, nn.Module):
+                # Built anew: taking tensors off `meta` is slow the first time.
+                layer = instantiate(call, dict(call.arguments))
+            return layer(**tensors)
     except Exception as error:  # torch raises whatever its kernels meet
-        raise Refusal(error) from None
+        raise RefusalError(error) from None
+
+
+def _copied(function: Callable[..., Any], device: str) -> Callable[..., Any]:
+    if not isinstance(function, nn.Module):
+        return function
+    return copy.deepcopy(function).to(device)
 
 
 def _example(value: Value, batch: int, device: str) -> Tensor:
@@ -253,4 +280,5 @@ def _complaint(values: Sequence[Any], batch: int) -> str:
     if not isinstance(first, Tensor):
         return f"it returns {type(first).__name__}, not a tensor"
     sizes = ", ".join("batch" if n == batch else str(n) for n in first.shape)
-    return f"it returns ({sizes}), and the first axis must be the batch"
+    shown = f"a tensor of shape ({sizes})" if sizes else "a single number"
+    return f"it returns {shown}, and the first axis must be the batch"

@@ -13,7 +13,7 @@ from torch import nn
 from archgraph.errors import Mark, Problem, SpecError
 from archgraph.graph import Edge, Graph, LossTerm, Node
 from archgraph.module.initialisers import matching_parameters, owner, refuse_initialiser
-from archgraph.module.instances import Refusal, instantiate, resolve, run
+from archgraph.module.instances import RefusalError, instantiate, resolve, run
 from archgraph.module.merging import MergeError, concat_axis, merge
 from archgraph.module.targets import refuse_loss
 from archgraph.module.values import Shape, Shapes, Value
@@ -67,6 +67,8 @@ class _Inference:
     parameters: dict[str, Shape] = field(default_factory=dict)
     built: dict[str, tuple[Node, Callable[..., Any]]] = field(default_factory=dict)
     """By module path: the layer, and the node that it was first built for."""
+    homes: dict[int, tuple[str, Node]] = field(default_factory=dict)
+    """By identity of a user's module: its path, and the node that it was first met at."""
 
     def run(self) -> Shapes:
         for node in self.graph.nodes:
@@ -119,8 +121,9 @@ class _Inference:
             return
         try:
             self.apply(node, ports)
-        except Refusal as refusal:
+        except RefusalError as refusal:
             self.refuse(node, ports, str(refusal))
+        self.check_overwriting(node)
 
     def merge_port(self, node: Node, port: str, edges: tuple[Edge, ...]) -> Value | None:
         """Return what a port reads, or None after a problem here or further up."""
@@ -183,7 +186,7 @@ class _Inference:
         if self.parameters.setdefault(learn.name, shape) != shape:
             raise MergeError(
                 "shape-mismatch",
-                f"'{learn.name}' scales values of {self.parameters[learn.name]} and {shape} numbers",
+                f"'{learn.name}' has two shapes, {self.parameters[learn.name]} and {shape}",
                 "one parameter has one shape",
                 "give each its own name",
                 edge,
@@ -196,13 +199,16 @@ class _Inference:
         call = replace(node.op, arguments=tuple(arguments.items()))
         module = node.module or node.name
         shared = self.built.get(module)
+        self.check_one_home(node, module)
         if shared is None:
             with torch.device("meta"):
                 layer = instantiate(call, arguments)
         else:
             first, layer = shared
             if arguments != self.arguments.get(first.name, arguments):
-                raise Refusal(f"it shares the weights of '{first.name}', which have another shape")
+                raise RefusalError(
+                    f"it shares the weights of '{first.name}', which have another shape"
+                )
         elements, is_tuple = run(call, layer, ports)
         self.arguments[node.name] = arguments
         self.elements[node.name] = elements
@@ -213,6 +219,35 @@ class _Inference:
             if isinstance(layer, nn.Module):
                 for name, parameter in layer.named_parameters():
                     self.parameters[f"{module}.{name}"] = tuple(parameter.shape)
+
+    def check_one_home(self, node: Node, module: str) -> None:
+        """Refuse a user's module that stands in two layers, whose weights have one name only."""
+        assert node.op is not None
+        function = node.op.op.function
+        if node.op.op.origin != "opaque" or not isinstance(function, nn.Module):
+            return
+        first = self.homes.setdefault(id(function), (module, node))[1]
+        if self.homes[id(function)][0] != module:
+            raise RefusalError(f"this very module is layer '{first.name}' already: copy it")
+
+    def check_overwriting(self, node: Node) -> None:
+        """Report an op that writes its result over a value that something else reads."""
+        if not self.arguments.get(node.name, {}).get("inplace"):
+            return
+        edges = self.graph.edges_into(node.name)
+        source = self.graph.node(edges[0].source)
+        readers = [e.target for e in self.graph.edges_out_of(source.name) if e.target != node.name]
+        readers += [name for name, output in self.graph.outputs if output == source.name]
+        if len(edges) > 1 or not edges[0].scale.is_one or not (readers or source.kind == "input"):
+            return
+        other = f"which '{readers[0]}' reads too" if readers else "which is an input"
+        self.add(
+            "in-place",
+            f"'{node.name}' overwrites '{source.name}', {other}",
+            node,
+            why="inplace=True writes the result over what is read",
+            help="leave inplace out",
+        )
 
     def refuse(self, node: Node, ports: dict[str, Value], reason: str) -> None:
         reads = " and ".join(

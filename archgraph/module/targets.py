@@ -8,7 +8,14 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from archgraph.module.instances import META_BATCH, Refusal, instantiate, resolve
+from archgraph.module.instances import (
+    CPU_BATCH,
+    META_BATCH,
+    RefusalError,
+    instantiate,
+    is_small,
+    resolve,
+)
 from archgraph.module.values import Value
 from archgraph.ops import OpCall
 
@@ -30,7 +37,7 @@ def compare(call: OpCall | None, output: Tensor, target: Tensor, axis: int | Non
         axis: The output's channel axis, batch counted, which holds the classes.
 
     Raises:
-        Refusal: torch cannot build the loss.
+        RefusalError: torch cannot build the loss.
     """
     if call is None:
         return (output * target).sum()
@@ -84,7 +91,9 @@ def draw_target(
 
 def _draw_labels(shape: tuple[int, ...], axis: int, generator: torch.Generator) -> Tensor:
     """Return half of the classes, in random order, then −1: the form of MultiLabelMarginLoss."""
-    order = torch.rand(shape, generator=generator, dtype=torch.float64).argsort(axis).movedim(axis, 1)
+    order = (
+        torch.rand(shape, generator=generator, dtype=torch.float64).argsort(axis).movedim(axis, 1)
+    )
     order[:, math.ceil(order.shape[1] / 2) :] = -1
     return order
 
@@ -101,14 +110,16 @@ def refuse_loss(call: OpCall | None, value: Value) -> str | None:
         return "it has weights of its own, and a loss is a fixed function of output and target"
     if call.op.target in _BY_CLASS and value.channel_axis is None:
         return "the class axis is the channel axis, and which one that is is not known"
+    small = is_small(torch.nn.Identity(), [value])
+    device, size = ("cpu", CPU_BATCH) if small else ("meta", META_BATCH)
+    batch = size if value.batched else 1
     target = draw_target(call, value, 1, torch.Generator(), torch.get_default_dtype())
-    batch = META_BATCH if value.batched else 1
-    output = torch.empty((batch, *value.shape), device="meta")
+    target = target.to(device).expand(batch, *target.shape[1:])
+    output = torch.zeros((batch, *value.shape), device=device)
     try:
-        compare(call, output, target.to("meta").expand(batch, *target.shape[1:]), value.channel_axis)
+        compare(call, output, target, value.channel_axis)
     except NotImplementedError:
         return None  # no kernel on `meta`, so nothing was found out
     except Exception as error:  # torch raises whatever its kernels meet
-        return str(Refusal(error))
+        return str(RefusalError(error))
     return None
-

@@ -6,7 +6,7 @@ phrases ("a whole number"), from which the messages are put together here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any
@@ -94,9 +94,9 @@ def _bind(
             place[name], values[name] = name, value
     # Torch's own default is another than the one value allowed, so that is always passed.
     values = {a.name: a.default for a in op.arguments if a.implied} | values
-    checked, wrong = _validate(op, values, place)
     meant = {suggest(name, _names(op)) for name in keywords if op.argument(name) is None}
-    problems += [p for p in wrong if p.code != "missing-argument" or p.argument not in meant]
+    checked, wrong = _validate(op, values, place, meant)
+    problems += wrong
     if problems or checked is None:
         return None, problems
     given = tuple((a.name, getattr(checked, a.name)) for a in op.arguments if a.name in values)
@@ -134,8 +134,9 @@ def _validator(argument: Argument) -> Callable[[Any], Any]:
 
 
 def _validate(
-    op: Op, values: Mapping[str, Any], place: Mapping[str, int | str]
+    op: Op, values: Mapping[str, Any], place: Mapping[str, int | str], meant: Set[str | None]
 ) -> tuple[BaseModel | None, list[ArgumentProblem]]:
+    """Return the checked values, or what is wrong; what a misspelt name meant is not missing."""
     try:
         return _model(op.name, op.arguments).model_validate(values), []
     except ValidationError as error:
@@ -145,6 +146,7 @@ def _validate(
         if kind == "missing"
         else _wrong(op, name, message, values[name], place.get(name))
         for name, kind, message in found
+        if kind != "missing" or name not in meant
     ]
 
 
@@ -166,7 +168,6 @@ def _missing(op: Op, name: str) -> ArgumentProblem:
         "missing-argument",
         f"{op.name} needs {name}{wanted}",
         help=f"write {_template(op)}",
-        argument=name,
     )
 
 
@@ -204,7 +205,7 @@ def _too_many(op: Op, names: Sequence[str], count: int) -> ArgumentProblem:
     takes = f"takes {len(names)} ({', '.join(names)})" if names else "takes none"
     return ArgumentProblem(
         "too-many-arguments",
-        f"{op.name} gets {count} arguments without a name; it {takes}",
+        f"{op.name} gets {count} argument{'s' * (count > 1)} without a name; it {takes}",
         help=f"give {', '.join(by_name)} by name" if by_name else None,
         argument=len(names),
     )
@@ -231,12 +232,12 @@ def _repeats_inferred(
     inferred = [i for i, n in enumerate(op.signature) if n in op.inferred and n not in allowed]
     if not inferred or len(positional) < len(op.signature):
         return None
-    if not all(map(_fits, [op] * len(op.signature), op.signature, positional)):
+    pairs = zip(op.signature, positional, strict=False)
+    if not all(_fits(op, name, value) for name, value in pairs):
         return None
-    first = op.signature[inferred[0]]
-    values = positional[inferred[0]]
-    if op.argument(first) and isinstance(values, tuple | list):  # LayerNorm((8, 8))
-        rest, named = positional[1:], {first: values, **keywords}
+    first, given = op.signature[inferred[0]], positional[inferred[0]]
+    if op.argument(first) and isinstance(given, tuple | list):  # LayerNorm((8, 8))
+        rest, named = positional[1:], {first: given, **keywords}
     else:
         rest, named = [v for i, v in enumerate(positional) if i not in inferred], dict(keywords)
     help = _corrected(op, rest, named)

@@ -10,7 +10,7 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -230,17 +230,16 @@ def _is_sequence(annotation: Any) -> bool:
 
 def _as_json(op: Op) -> dict[str, Any]:
     """Return the fields that differ from their defaults; `catalogue` reads them back."""
-    record: dict[str, Any] = {"origin": op.origin}
-    for field_ in fields(Op):
-        value = getattr(op, field_.name)
-        if field_.name in ("name", "origin", "function"):
-            continue
-        if field_.name == "ports":
-            record["ports"] = [p.name if p.required else f"{p.name}?" for p in value]
-        elif field_.name == "arguments":
-            record["arguments"] = [_argument_as_json(argument) for argument in value]
-        elif value:
-            record[field_.name] = dict(value) if isinstance(value, Mapping) else value
+    plain = Op(op.name, op.origin)
+    record: dict[str, Any] = {
+        field_.name: getattr(op, field_.name)
+        for field_ in fields(Op)
+        if getattr(op, field_.name) != getattr(plain, field_.name)
+    }
+    record["origin"] = op.origin
+    record["ports"] = [p.name if p.required else f"{p.name}?" for p in op.ports]
+    if op.arguments:
+        record["arguments"] = [_argument_as_json(argument) for argument in op.arguments]
     return record
 
 

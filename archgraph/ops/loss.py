@@ -49,12 +49,14 @@ FAMILY = Family(
             arguments=(_REDUCTION,),
             loss=True,
             target="classes",
+            weight_layer=True,
             parameters=(("linear.weight", None), ("linear.bias", "bias")),
         ),
         # Returns (log-probabilities of the targets, loss), so it is a layer of two ports.
         "AdaptiveLogSoftmaxWithLoss": Facts(
             inferred={"in_features": "last:input_"},
             arguments=(Argument("cutoffs", "size", positive=True),),
+            weight_layer=True,
             parameters=(
                 ("head.weight", None),
                 ("head.bias", "head_bias"),

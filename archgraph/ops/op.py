@@ -223,6 +223,8 @@ def format_value(value: Any) -> str:
         return text if Fraction(text) == value else f"{value.numerator}/{value.denominator}"
     if isinstance(value, SizeExpression):
         return value.text
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
     return repr(value)
 
 

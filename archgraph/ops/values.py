@@ -60,13 +60,14 @@ def _number(argument: Argument, kind: str, value: Any) -> Any:
     if kind not in ("int", "size"):
         # An int stays as the user wrote it; beyond 2**53 torch would want a float.
         return number if isinstance(number, int) and abs(number) <= _EXACT else float(number)
-    if number != int(number):
+    whole = int(number)
+    if whole != number:
         raise WrongValueError(describe_type(argument))
-    if abs(number) > _LARGEST:
+    if abs(whole) > _LARGEST:
         raise WrongValueError("below 2**63")
-    if argument.positive and number < 1:
+    if argument.positive and whole < 1:
         raise WrongValueError("at least 1")
-    return int(number)
+    return whole
 
 
 def _is_finite(number: Number) -> bool:

@@ -1,4 +1,4 @@
-"""How many paths there are, and how they spread over lengths: dynamic programming, no enumeration."""
+"""How many paths there are and how long they are, by dynamic programming, never by listing."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def count_by(paths: Walk, degrees: Sequence[int]) -> dict[int, int]:
         return {}
     width = (total.bit_length() + 7) // 8
     packed: dict[int, int] = {paths.end: 1}
-    waiting = {node: 0 for node in paths.order}
+    waiting = dict.fromkeys(paths.order, 0)
     for node in paths.order:
         for hop in paths.steps[node]:
             waiting[paths.targets[hop]] += 1

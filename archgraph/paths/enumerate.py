@@ -21,29 +21,47 @@ MEMO_HOPS: Final = 1 << 21
 """Most hops kept in blocks at a time."""
 
 Hops: TypeAlias = tuple[int, ...]
+Piece: TypeAlias = tuple[Hops, tuple[Edge, ...], tuple[str, ...]]
+"""Part of a path: its hops, by index and as records, and the nodes they enter; the first piece of a
+path begins with the start's name."""
+NOTHING: Final[Piece] = ((), (), ())
 Choices: TypeAlias = Sequence[Sequence[tuple[Hops, int]]]
 """For each node what can be done there: take some hops and be at another node."""
 
 
 class Path:
-    """A path from a target to the loss: a lazy view over the indices of its edges.
+    """A path from a target to the loss: its edges, and all else looked up when it is read.
 
-    Only the indices are stored; all else is looked up when it is read.
+    Indices and names are kept as two pieces: paths that end alike share the second.
     """
 
-    __slots__ = ("edge_indices", "walk")
+    __slots__ = ("_head", "_tail", "edges", "walk")
+    walk: Walk
+    """The arrays that the indices belong to."""
+    edges: tuple[Edge, ...]
+    """The edges, from the target to the loss."""
+    _head: Piece
+    _tail: Piece
 
     def __init__(self, walk: Walk, edge_indices: Hops) -> None:
+        """Make the path that takes these hops of `walk`, from its start to its end."""
         self.walk = walk
-        self.edge_indices = edge_indices
-        """Positions in `Graph.edges`, from the target to the loss; a parameter's own first edge is
-        numbered behind them."""
+        self._head = _make_piece(walk, edge_indices, (walk.names[walk.start],))
+        self._tail = NOTHING
+        self.edges = self._head[1]
 
     @property
-    def edges(self) -> tuple[Edge, ...]:
-        """The edges, from the target to the loss."""
-        hops = self.walk.hops
-        return tuple(hops[hop] for hop in self.edge_indices)
+    def edge_indices(self) -> Hops:
+        """Positions in `Graph.edges`, from the target to the loss.
+
+        A parameter's own first edge is numbered behind them all.
+        """
+        return self._head[0] + self._tail[0]
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The names of the nodes, the target first, the loss last: one more than edges."""
+        return self._head[2] + self._tail[2]
 
     @property
     def edge_ids(self) -> tuple[str, ...]:
@@ -51,18 +69,9 @@ class Path:
         return tuple(edge.id for edge in self.edges)
 
     @property
-    def nodes(self) -> tuple[str, ...]:
-        """The names of the nodes, the target first, the loss last: one more than edges."""
-        entered, hops = self.walk.entered, self.edge_indices
-        start = self.walk.names[self.walk.start]
-        if len(hops) < 2:  # where itemgetter would return no tuple
-            return (start, *(entered[hop] for hop in hops))
-        return (start, *itemgetter(*hops)(entered))
-
-    @property
     def length(self) -> int:
         """The number of edges, the one into the loss and a parameter's own first edge included."""
-        return len(self.edge_indices)
+        return len(self.edges)
 
     @property
     def weights(self) -> int:
@@ -82,8 +91,9 @@ class Path:
 
     @property
     def scale(self) -> Number:
-        """The product of all λ with its sign: rational where they are, learnable ones at their
-        start values.
+        """The product of all λ with its sign, exact where they are.
+
+        A learnable λ counts with its start value.
         """
         return exact_product([edge.scale for edge in self.edges])
 
@@ -122,8 +132,9 @@ class Path:
 
 
 def json_number(value: Number) -> int | float | str:
-    """Return a number for JSON: an integer as it is, else a float; as text "1/3**999" is written
-    out, where a float would be zero or infinite.
+    """Return a number for JSON: an integer as it is, else a float.
+
+    Where a float would be zero or infinite and the number is not, its exact digits as text.
 
     Example:
         >>> from fractions import Fraction
@@ -154,8 +165,8 @@ def iter_paths(graph: Walkers, wrt: str | None = None, of: str = LOSS) -> Iterat
         TargetError: `wrt` or `of` is not in the graph, or no gradient is defined there.
 
     Cost: O(edges) before the first path, then for each path little more than making a tuple of its
-    indices: the ends of paths are made in blocks, which are shared by all paths that enter them.
-    Memory: O(edges) and at most `MEMO_HOPS` indices in blocks.
+    edges: the ends of paths are made in blocks, which are shared by all paths that enter them.
+    Memory: O(edges), and at most `MEMO_HOPS` hops in blocks.
 
     Example:
         >>> from archgraph.graph import GraphBuilder
@@ -172,19 +183,36 @@ def _iter_paths(paths: Walk) -> Iterator[Path]:
     if not paths.order:
         return
     choices, size, small = _compress(paths), *_block_sizes(paths)
-    blocks: dict[int, list[Hops]] = {}
+    blocks: dict[int, list[Piece]] = {}
     kept = 0
+    new = Path.__new__  # past __init__, which would take longer than all the rest
     for prefix, node in _iter_prefixes(choices, paths.start, small):
         block = blocks.get(node)
         if block is None:
             if kept + size[node] > MEMO_HOPS:
                 blocks.clear()
                 kept = 0
-            block = [way for way, _ in _iter_prefixes(choices, node, {paths.end})]
+            ways = (way for way, _ in _iter_prefixes(choices, node, {paths.end}))
+            block = [_make_piece(paths, way) for way in ways]
             blocks[node] = block
             kept += size[node]
-        for way in block:
-            yield Path(paths, prefix + way)
+        head = _make_piece(paths, prefix, (paths.names[paths.start],))
+        first_edges = head[1]
+        for tail in block:
+            path = new(Path)
+            path.walk = paths
+            path.edges = first_edges + tail[1]
+            path._head = head
+            path._tail = tail
+            yield path
+
+
+def _make_piece(paths: Walk, hops: Hops, before: tuple[str, ...] = ()) -> Piece:
+    if len(hops) < 2:  # for which itemgetter returns no tuple
+        edges = tuple(paths.hops[hop] for hop in hops)
+        return hops, edges, before + tuple(paths.entered[hop] for hop in hops)
+    pick = itemgetter(*hops)
+    return hops, pick(paths.hops), before + pick(paths.entered)
 
 
 def _compress(paths: Walk) -> Choices:
@@ -224,7 +252,7 @@ def _iter_prefixes(
 ) -> Iterator[tuple[Hops, int]]:
     """Yield the ways from `start` to the first of `leaves` on them, each with that leaf."""
     trail: list[Hops] = []
-    stack = [iter([((), start)])]
+    stack: list[Iterator[tuple[Hops, int]]] = [iter([((), start)])]
     while stack:
         choice = next(stack[-1], None)
         if choice is None:

@@ -6,9 +6,11 @@ of a product)``; factors are written from L back to the target.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from fractions import Fraction
 from typing import Final
 
 from archgraph.errors import UsageError, suggest
@@ -16,17 +18,15 @@ from archgraph.expression import ExpressionError, Number, as_number, evaluate
 from archgraph.graph import LOSS, Edge, Graph, Node, Scale
 from archgraph.ops.op import Op
 from archgraph.ops.symbols import jacobian_symbol
-from archgraph.paths.algebra import ONE, Atom, Expression, literal, multiply, write
+from archgraph.paths.algebra import ONE, Atom, Expression, add, literal, multiply, write
 from archgraph.paths.notation import Names, Written, write_expression, write_name
 from archgraph.paths.target import resolve
 
 __all__ = ["Assumption", "Factors", "parse_assumption", "path_factor"]
 
-_DERIVATIVES: Final = {
-    "ReLU": "1[z > 0]",
-    "Sigmoid": "σ(z)·(1 − σ(z))",
-    "Tanh": "1 − tanh²(z)",
-}
+_IMPLIED: Final = re.compile(r"~\d+$")
+_MAX_FORMULA_DEPTH: Final = 8
+_SLOPES: Final = {"ReLU": "1[z > 0]", "Sigmoid": "σ(z)·(1 − σ(z))", "Tanh": "1 − tanh²(z)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +104,7 @@ class Factors:
             if number is None:
                 return None
             product = product * number
-        # A product that is whole is an int, as everywhere else.
-        return (
-            int(product) if not isinstance(product, float) and product == int(product) else product
-        )
+        return _whole(product)
 
     def _hop_number(self, edge: Edge) -> Number | None:
         if edge.id in self._edge_numbers:
@@ -134,37 +131,45 @@ class Factors:
             return self._parameter_hop(edge)
         if edge.target == LOSS:
             return self._loss_hop(edge)
-        return multiply(
-            self._jacobian(edge),
-            self.scale(edge.scale),
-            self._share_of_merge(edge),
-            _picked(edge, self.graph.node(edge.source)),
-        )
+        scaled = [self.scale(edge.scale), self._share_of_merge(edge)]
+        if edge.kind == "concat" and edge.scale.learn is not None:
+            # It may be one λ for each channel of the term; the concatenation has more channels.
+            scaled.reverse()
+        picked = _picked(edge, self.graph.node(edge.source))
+        return multiply(self._jacobian(edge), *scaled, picked)
 
     def scale(self, scale: Scale) -> Expression:
         """Return λ: by its name if it is learnable or spelt by a param, else as a number."""
         if scale.learn is not None:
             written = self.names(scale.learn.name)
-            greek = write_expression(scale.learn.name)
-            text = greek.text if greek else written.text
             meaning = f"learnable, {write(literal(scale.value)).text} at the start"
             if scale.learn.per == "channel":
                 diagonal = rf"\operatorname{{diag}}({written.latex})"
-                return Atom(f"diag({text})", diagonal, f"{meaning}, one for each channel")
-            return Atom(text, written.latex, meaning, scalar=True)
+                return Atom(f"diag({written.text})", diagonal, f"{meaning}, one for each channel")
+            return Atom(written.text, written.latex, meaning, scalar=True)
         spelt = write_expression(scale.text) if scale.text else None
         if spelt is None:
             return literal(scale.value)
         return Atom(spelt.text, spelt.latex, f"= {write(literal(scale.value)).text}", scalar=True)
 
-    def partial(self, top: str, bottom: str, *, total: bool = False, tag: str = "") -> Atom:
-        """Return the derivative of one thing by another: direct (∂⁺), or total (∂)."""
+    def partial(
+        self, top: str, bottom: str, *, total: bool = False, tag: Written | None = None
+    ) -> Atom:
+        """Return the derivative of one thing by another: direct (∂⁺), or total (∂).
+
+        Args:
+            top: What is derived.
+            bottom: What it is derived by.
+            total: Whether it is the total derivative.
+            tag: The term through which the direct one goes, where there are several.
+        """
         a, b = self.names(top), self.names(bottom)
         plus, raised = ("", "") if total else ("⁺", "^{+}")
         latex = rf"\frac{{\partial{raised} {a.latex}}}{{\partial {b.latex}}}"
-        if tag:
-            latex = rf"\left.{latex}\right|_{{{write_name(tag)}}}"
-        return Atom(f"∂{plus}{a.text}/∂{b.text}" + (f"|{tag}" if tag else ""), latex)
+        text = f"∂{plus}{a.text}/∂{b.text}"
+        if tag is None:
+            return Atom(text, latex)
+        return Atom(f"{text}|{tag.text}", rf"\left.{latex}\right|_{{{tag.latex}}}")
 
     def _loss_hop(self, edge: Edge) -> Expression:
         graph = self.graph
@@ -175,7 +180,7 @@ class Factors:
         scale = self.scale(edge.scale)
         if scale == ONE:
             twice = sum(graph.edges[i].target == LOSS for i in live) > 1
-            tag = term.name if twice else ""
+            tag = Written(term.name, write_name(term.name)) if twice else None
             return multiply(self.partial(LOSS, edge.source, total=len(live) == 1, tag=tag), picked)
         source = self.names(edge.source)
         below = f"_{{{write_name(term.name)}}}" if len(graph.loss) > 1 else ""
@@ -189,8 +194,11 @@ class Factors:
         if scaled is None:
             return self.partial(edge.target, edge.source)
         term = self.graph.edges[scaled]
-        value = self._value(term)
-        atom = Atom(value.text, value.latex, f"the value of {term.source}, which λ multiplies")
+        value = write(self.value(term))
+        text, latex = value.text, value.latex
+        if term.scale.learn is not None and term.scale.learn.per == "channel":
+            text, latex = f"diag({text})", rf"\operatorname{{diag}}({latex})"
+        atom = Atom(text, latex, f"the value of {term.source}, which λ multiplies")
         return multiply(self._jacobian(term), self._share_of_merge(term), atom)
 
     def _jacobian(self, edge: Edge) -> Expression:
@@ -205,58 +213,82 @@ class Factors:
         several = len(self.graph.ports(node.name)) > 1
         port = f"[{edge.port}]" if several else ""
         raised = rf"^{{{write_name(edge.port)}}}" if several else ""
-        what = "the matrix" if node.op.name == "Linear" else "the linear map"
-        meaning = f"{what if letter == 'W' else 'the Jacobian'} of {node.name} = {node.op}"
+        what = (
+            "weight" if node.op.name == "Linear" else "linear map" if letter == "W" else "Jacobian"
+        )
+        meaning = f"the {what} of {node.name}, {node.op}"
         meaning += f" by its input {edge.port}" if several else ""
         return Atom(f"{letter}_{name.text}{port}", f"{letter}_{{{name.latex}}}{raised}", meaning)
 
     def _slope(self, node: Node, name: Written) -> Atom:
         assert node.op is not None
-        formula = _DERIVATIVES.get(node.op.name)
-        formula = f"φ'(z) = {formula}, on the diagonal; " if formula else ""
-        meaning = f"φ = {node.op.name}: {formula}z_{name.text} = {self._merge(node)}"
+        slope = _SLOPES.get(node.op.name, f"{node.op.name}'(z)")
+        meaning = (
+            f"diag({slope}) at z = {write(self._formula(node)).text}, the slope of {node.op.name}"
+        )
         return Atom(f"φ'(z_{name.text})", rf"\varphi'(z_{{{name.latex}}})", meaning)
-
-    def _merge(self, node: Node) -> str:
-        edges = self.graph.edges_into(node.name)
-        terms = [write(multiply(self.scale(e.scale), self._atom(e))).text for e in edges]
-        kind = edges[0].kind
-        if kind == "concat":
-            return f"[{', '.join(terms)}]"
-        return "·".join(terms) if kind == "multiply" else " + ".join(terms).replace("+ −", "− ")
 
     def _share_of_merge(self, edge: Edge) -> Expression:
         """Return what the merge itself does to a term: nothing to that of a sum."""
         peers = self.graph.ports(edge.target)[edge.port]
         if edge.kind == "concat":
-            source = self._value(edge)
+            name = self.names(edge.source)
             same = [peer for peer in peers if peer.source == edge.source]
             nth = f",{same.index(edge) + 1}" if len(same) > 1 else ""
-            meaning = f"puts {edge.source} in its place, {edge.slot + 1} of {len(peers)}, "
-            meaning += "of the concatenation"
-            return Atom(f"S_{source.text}{nth}", f"S_{{{source.latex}{nth}}}", meaning)
+            meaning = f"puts {edge.source} in its rows of the concatenation"
+            return Atom(f"S_{name.text}{nth}", f"S_{{{name.latex}{nth}}}", meaning)
         if edge.kind == "multiply":
             return self._gate([peer for peer in peers if peer.index != edge.index])
         return ONE
 
     def _gate(self, others: list[Edge]) -> Expression:
         scales = [self.scale(other.scale) for other in others]
-        values = multiply(*(self._atom(other) for other in others))
-        inner = write(values)
-        text = f"diag({inner.text})"
+        inner = write(multiply(*(self.value(other) for other in others)))
         latex = rf"\operatorname{{diag}}({inner.latex})"
-        meaning = "the rest of the product, on the diagonal"
-        return multiply(*scales, Atom(text, latex, meaning))
+        gate = Atom(f"diag({inner.text})", latex, "the rest of the product, on the diagonal")
+        return multiply(*scales, gate)
 
-    def _value(self, edge: Edge) -> Written:
+    # --- values -------------------------------------------------------------------------------
+
+    def value(self, edge: Edge, depth: int = 0) -> Expression:
+        """Return what an edge reads: a name, or the formula of a merge that no one named."""
+        if _IMPLIED.search(edge.source) and depth < _MAX_FORMULA_DEPTH:
+            return self._formula(self.graph.node(edge.source), depth + 1)
         name = self.names(edge.source)
-        if not edge.element:
-            return name
-        return Written(f"{name.text}[{edge.element}]", f"{name.latex}[{edge.element}]")
+        element = f"[{edge.element}]" if edge.element else ""
+        # Values add and multiply element by element, as numbers do.
+        return Atom(name.text + element, name.latex + element, scalar=True)
 
-    def _atom(self, edge: Edge) -> Atom:
-        value = self._value(edge)
-        return Atom(value.text, value.latex)
+    def _formula(self, node: Node, depth: int = 0) -> Expression:
+        """Return the merge of a node, and of an `Affine` what it makes of it."""
+        edges = self.graph.edges_into(node.name)
+        if not edges or (node.op and _IMPLIED.search(node.name) and node.op.name != "Affine"):
+            name = self.names(node.name)
+            return Atom(name.text, name.latex, scalar=True)
+        terms = [multiply(self.scale(e.scale), self.value(e, depth)) for e in edges]
+        if edges[0].kind == "concat":
+            parts = [write(term) for term in terms]
+            text, latex = ", ".join(p.text for p in parts), ", ".join(p.latex for p in parts)
+            merged: Expression = Atom(f"[{text}]", f"[{latex}]", scalar=True)
+        else:
+            merged = multiply(*terms) if edges[0].kind == "multiply" else add(terms)
+        if node.op is None or node.op.name != "Affine":
+            return merged
+        shift = as_number(node.op.get("shift")) or 0
+        scaled = multiply(literal(_known_jacobian(node) or 0), merged)
+        return add([literal(_exact(shift)), scaled]) if shift else scaled
+
+
+def _whole(value: Number) -> Number:
+    """Return an exact number that is whole as an int, as everywhere else."""
+    if isinstance(value, Fraction) and value.denominator == 1:
+        return value.numerator
+    return value
+
+
+def _exact(value: Number) -> Number:
+    """Return an op's argument, a float by its signature, as an int if it is whole."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _letter(op: Op) -> str:
@@ -274,7 +306,7 @@ def _known_jacobian(node: Node) -> Number | None:
             return 1
         scale = as_number(node.op.get("scale")) if node.op.name == "Affine" else None
         if scale is not None:
-            return int(scale) if scale == int(scale) else scale
+            return _exact(scale)
     return None
 
 

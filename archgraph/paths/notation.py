@@ -84,7 +84,15 @@ class Names:
         if name not in self._nodes and layer in self._nodes and parameter in ("weight", "bias"):
             letter = "W" if parameter == "weight" else "b"
             return Written(name, f"{letter}_{{{self(layer).latex}}}")
-        return Written(name, write_name(name))
+        text = name if name in self._nodes else _greek(name)
+        return Written(text, write_name(name))
+
+
+def _greek(name: str) -> str:
+    """Return a name with its first word, if it is a Greek letter's, as that letter."""
+    stem = re.match("[A-Za-z]+", name)
+    letter = _GREEK.get(stem[0]) if stem else None
+    return letter + name[len(stem[0]) :] if stem and letter else name
 
 
 def _write_symbol(node: Node) -> Written:
@@ -153,10 +161,7 @@ def _bracketed(part: tuple[Written, int], least: int) -> Written:
 def _write_tree(node: ast.expr) -> tuple[Written, int] | None:
     match node:
         case ast.Name(id=name):
-            stem = re.match("[A-Za-z]+", name)
-            letter = _GREEK.get(stem[0]) if stem else None
-            text = letter + name[len(stem[0]) :] if stem and letter else name
-            return Written(text, write_name(name)), _WHOLE
+            return Written(_greek(name), write_name(name)), _WHOLE
         case ast.Constant(value=value) if (number := as_number(value)) is not None:
             return write_number(number), _WHOLE
         case ast.UnaryOp(op=ast.USub()):

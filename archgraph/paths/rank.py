@@ -69,7 +69,9 @@ def iter_ranked_paths(
     paths = walk(graph, wrt, of)
     chosen = weight or scale_size
     weights = {
-        hop: exact_weight(chosen, paths.hops[hop]) for node in paths.order for hop in paths.steps[node]
+        hop: exact_weight(chosen, paths.hops[hop])
+        for node in paths.order
+        for hop in paths.steps[node]
     }
     # A product with a zero says nothing of the other factors, by which the ways from a node are
     # ordered; so paths of zero are kept apart, and come last, all of them ties.
@@ -102,8 +104,9 @@ class _Ranking:
             index += 1
 
     def _offer(self, node: int, hop: int, index: int) -> None:
-        """Make the way over `hop` and then the `index`-th of its target a candidate, if there is
-        one with a positive product.
+        """Make the way over `hop` and then the `index`-th of its target a candidate.
+
+        Unless there is no such way, or its product is zero.
         """
         ways = self._ways[self._paths.targets[hop]]
         if index < len(ways) and self._weights[hop]:
@@ -116,14 +119,17 @@ class _Ranking:
             self._ways[node].append((-product, hop, index))
 
     def _has(self, node: int, index: int) -> bool:
-        """Make the ways from `node` up to the `index`-th, which is at most one more than are made;
-        return whether there are so many.
+        """Make the ways from `node` up to the `index`-th; return whether there are so many.
+
+        All before the `index`-th must have been made.
         """
         waiting: list[tuple[int, int, int]] = []
         target, wanted = node, index
         # The next way of a node needs the successor of its last one: one way more of one target,
         # so what must be made is a chain of nodes, worked off from its far end.
-        while len(self._ways[target]) <= wanted and self._ways[target] and target != self._paths.end:
+        while (
+            len(self._ways[target]) <= wanted and self._ways[target] and target != self._paths.end
+        ):
             _, hop, last = self._ways[target][-1]
             waiting.append((target, hop, last + 1))
             target, wanted = self._paths.targets[hop], last + 1

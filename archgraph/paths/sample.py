@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import random
 from bisect import bisect_right
-from fractions import Fraction
 from itertools import accumulate
+from typing import TypeAlias
 
 from archgraph.errors import UsageError
 from archgraph.graph import LOSS
@@ -15,6 +15,8 @@ from archgraph.paths.walk import Walk, Walkers, walk
 from archgraph.paths.weight import EdgeWeight, exact_weight
 
 __all__ = ["sample_paths"]
+
+Choice: TypeAlias = tuple[list[int], list[int]]
 
 
 def sample_paths(
@@ -59,31 +61,30 @@ def sample_paths(
     return [Path(paths, _draw(paths, choices, rng)) for _ in range(n)]
 
 
-def _choices(paths: Walk, weight: EdgeWeight | None) -> dict[int, tuple[list[int], list[int]]]:
-    """Return for each node the hops to choose from and the running sums of their weights, as
-    integers without a common factor.
-    """
-    totals: dict[int, int | Fraction] = {paths.end: 1}
-    choices = {}
+def _choices(paths: Walk, weight: EdgeWeight | None) -> dict[int, Choice]:
+    """Return the hops to choose from at each node and the running sums of their integer weights."""
+    # Sums of products, as numerator and denominator. Reducing them, as Fraction does, costs far
+    # more than it saves: a hundred floats multiply to a denominator of thousands of bits.
+    totals = {paths.end: (1, 1)}
+    choices: dict[int, Choice] = {}
     for node in paths.order:
-        ways = {
-            hop: (exact_weight(weight, paths.hops[hop]) if weight else 1) * total
-            for hop in paths.steps[node]
-            if (total := totals.get(paths.targets[hop], 0))
-        }
-        ways = {hop: way for hop, way in ways.items() if way}
+        ways: dict[int, tuple[int, int]] = {}
+        for hop in paths.steps[node]:
+            factor = exact_weight(weight, paths.hops[hop]) if weight else 1
+            numerator, denominator = totals.get(paths.targets[hop], (0, 1))
+            if factor and numerator:
+                ways[hop] = (factor.numerator * numerator, factor.denominator * denominator)
         if ways:
-            common = math.lcm(*(way.denominator for way in ways.values()))
-            whole = [way.numerator * (common // way.denominator) for way in ways.values()]
-            totals[node] = Fraction(sum(whole), common) if common > 1 else sum(whole)
-            divisor = math.gcd(*whole)
-            choices[node] = (list(ways), list(accumulate(way // divisor for way in whole)))
+            common = math.lcm(*(denominator for _, denominator in ways.values()))
+            whole = [
+                numerator * (common // denominator) for numerator, denominator in ways.values()
+            ]
+            totals[node] = (sum(whole), common)
+            choices[node] = (list(ways), list(accumulate(whole)))
     return choices
 
 
-def _draw(
-    paths: Walk, choices: dict[int, tuple[list[int], list[int]]], rng: random.Random
-) -> tuple[int, ...]:
+def _draw(paths: Walk, choices: dict[int, Choice], rng: random.Random) -> tuple[int, ...]:
     hops = []
     node = paths.start
     while node != paths.end:

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Protocol, TypeAlias
 
 from archgraph.errors import TargetError
-from archgraph.graph import LOSS, ONE, Edge, Graph
+from archgraph.graph import LOSS, Edge, Graph
 from archgraph.paths.target import Target, resolve
 
 __all__ = ["Walk", "Walkable", "Walkers", "walk"]
@@ -46,8 +46,9 @@ class Walk:
 
     @cached_property
     def order(self) -> tuple[int, ...]:
-        """The nodes on some path from start to end, end first, start last; none if there is no
-        path.
+        """The nodes on some path from start to end, end first, start last.
+
+        None if there is no path.
         """
         reaching = {self.end}
         last_first = [*(i for i in reversed(range(len(self.names))) if i != self.start), self.start]

@@ -19,7 +19,8 @@ EdgeWeight: TypeAlias = Callable[[Edge], Number]
 
 def scale_size(edge: Edge) -> Number:
     """Return |λ| of an edge, of a learnable one at its start value."""
-    return abs(edge.scale.value)
+    value = edge.scale.value
+    return -value if value < 0 else value
 
 
 def exact_weight(weight: EdgeWeight, edge: Edge) -> int | Fraction:
@@ -38,7 +39,7 @@ def exact_weight(weight: EdgeWeight, edge: Edge) -> int | Fraction:
         raise UsageError(f"the weight of edge {edge.id!r} is {value!r}, which is no finite number")
     if value < 0:
         raise UsageError(
-            f"the weight of edge {edge.id!r} is {value}, but products of negative numbers have no "
-            "best one; rank by their size, abs(…)"
+            f"the weight of edge {edge.id!r} is {value}; ranking and sampling need at least 0, "
+            "so give its size"
         )
     return value.numerator if value.denominator == 1 else value

@@ -1,8 +1,7 @@
 """Drawings: Graph → DOT → SVG, PNG, PDF. Nothing here imports torch."""
 
-from archgraph.picture.diagram import diagram
 from archgraph.picture.flow import Flow, PathRow
-from archgraph.picture.layout import LayoutError, layout
-from archgraph.picture.render import render
+from archgraph.picture.layout import LayoutError
+from archgraph.picture.writing import render
 
-__all__ = ["Flow", "LayoutError", "PathRow", "diagram", "layout", "render"]
+__all__ = ["Flow", "LayoutError", "PathRow", "render"]

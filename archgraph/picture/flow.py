@@ -31,8 +31,9 @@ class Flow:
     wrt: str
     """The target: a node, an input, or a parameter (`F1.weight`)."""
     source: Literal["measured", "predicted"] = "measured"
-    shares: Mapping[str, float] = field(default_factory=dict)
-    """Edge id → signed fraction of ‖∂L/∂wrt‖² that passes the edge; any cut sums to 1."""
+    shares: Mapping[str, float | None] = field(default_factory=dict)
+    """Edge id → signed fraction of ‖∂L/∂wrt‖² that passes the edge; any cut sums to 1. None where
+    the gradient is zero."""
     norms: Mapping[str, float] = field(default_factory=dict)
     """Edge id → norm of the cotangent that the edge delivers to its source, λ included."""
     node_rms: Mapping[str, float] = field(default_factory=dict)
@@ -40,9 +41,9 @@ class Flow:
     norm: float | None = None
     """‖∂L/∂wrt‖."""
     count: int | None = None
-    """Number of paths from wrt to L."""
+    """Number of paths from wrt to L; counted anew where it is left out."""
     paths: tuple[PathRow, ...] = ()
-    """The paths that the table shows, largest first."""
+    """The paths that the table shows, largest first; empty if there are too many to measure."""
     length_shares: Mapping[int, float] = field(default_factory=dict)
     """Path length in edges → share of the gradient, for the histogram."""
     loss: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -14,21 +15,33 @@ from archgraph.picture.style import number_text, percent, shorten
 __all__ = ["fold", "waists"]
 
 MAX_PERIOD = 16
+MIN_REPEATS = 4
+_LAYERS = ("weights", "activation", "norm", "plain", "unknown")
 _Range = tuple[int, int]
 
 
 def fold(scene: Scene, max_nodes: int) -> Scene:
-    """Fold runs of alike blocks until at most `max_nodes` vertices are left, if that can be.
+    """Fold what repeats, then what is straight, until at most `max_nodes` vertices are left.
 
     A block lies between two waists. Blocks are alike when their ops, lines, λ and what reaches
-    the target are. Of each run the first block, the last, and the one in which the gradient changes
-    most stay open.
+    the target are. Of each run of at least four the first block, the last, and the one in which
+    the gradient changes most stay open. Where that is not enough, each chain of at least three
+    layers without a fork becomes one box. What then is left is drawn, however much it is.
     """
+    scene = _fold_runs(scene, max_nodes)
+    if len(scene.vertices) > max_nodes:
+        scene = _fold_runs(_close(scene, _chains(scene)), max_nodes)
+    return scene
+
+
+def _fold_runs(scene: Scene, max_nodes: int) -> Scene:
     while len(scene.vertices) > max_nodes:
-        closed = _closed_blocks(scene)
-        if not closed:
+        stretches = _closed_blocks(scene)
+        if not stretches:
             break
-        scene = _close(scene, closed)
+        groups = [list(range(blocks[0][0], blocks[-1][1] + 1)) for blocks in stretches]
+        boxes = [_box_of_blocks(scene, blocks) for blocks in stretches]
+        scene = _close(scene, list(zip(groups, boxes, strict=True)))
     return scene
 
 
@@ -56,25 +69,48 @@ def _closed_blocks(scene: Scene) -> list[list[_Range]]:
     """Return the best run's closed blocks, in stretches: (first, last) positions of each block."""
     cuts = waists(scene)
     signatures = _signatures(scene, cuts)
-    best: list[_Range] = []
-    best_hidden = 0
-    for period in range(1, min(MAX_PERIOD, len(signatures) // 3) + 1):
+    best: tuple[int, int, int] | None = None
+    best_hidden = 2
+    for period in range(1, min(MAX_PERIOD, len(signatures) // MIN_REPEATS) + 1):
         for start, repeats in _runs(signatures, period):
-            ends = [cuts[start + period * i] for i in range(repeats + 1)]
-            hidden = ends[-2] - ends[1]
-            if repeats >= 4 and hidden > max(best_hidden, 2):
-                best_hidden = hidden
-                best = [(a + 1, b) for a, b in pairwise(ends)]
-    if not best:
+            hidden = cuts[start + period * (repeats - 1)] - cuts[start + period]
+            if repeats >= MIN_REPEATS and hidden > best_hidden:
+                best_hidden, best = hidden, (start, period, repeats)
+    if best is None:
         return []
-    worst = _worst(scene, best)
+    start, period, repeats = _in_phase(scene, cuts, signatures, *best)
+    ends = [cuts[start + period * i] for i in range(repeats + 1)]
+    blocks = [(a + 1, b) for a, b in pairwise(ends)]
+    worst = _worst(scene, blocks)
     stretches: list[list[_Range]] = [[]]
-    for i, block in enumerate(best[1:-1], start=1):
+    for i, block in enumerate(blocks[1:-1], start=1):
         if i == worst:
             stretches.append([])
         else:
             stretches[-1].append(block)
     return [stretch for stretch in stretches if sum(b - a + 1 for a, b in stretch) > 1]
+
+
+def _in_phase(
+    scene: Scene,
+    cuts: list[int],
+    signatures: Sequence[object],
+    start: int,
+    period: int,
+    repeats: int,
+) -> tuple[int, int, int]:
+    """Shift a run so that its blocks begin where ways part, as a person would cut them."""
+    forks = Counter(arc.source for arc in scene.arcs)
+    found = [(forks[scene.vertices[cuts[start]].key], repeats, -start)]
+    end = start + period * repeats
+    while end < len(signatures) and signatures[end] == signatures[end - period]:
+        end += 1
+    for shift in range(1, period):
+        count = (end - start - shift) // period
+        if count >= MIN_REPEATS:
+            found.append((forks[scene.vertices[cuts[start + shift]].key], count, -start - shift))
+    _, count, negative_start = max(found)
+    return -negative_start, period, count
 
 
 def _runs(signatures: Sequence[object], period: int) -> list[tuple[int, int]]:
@@ -91,16 +127,16 @@ def _runs(signatures: Sequence[object], period: int) -> list[tuple[int, int]]:
 def _signatures(scene: Scene, cuts: list[int]) -> list[object]:
     """Return for each stretch between waists what it is, names and numbers of the flow apart."""
     position = scene.positions()
-    loss = len(scene.vertices) - 1
     segment = [0] * len(scene.vertices)
     for i, (a, b) in enumerate(pairwise(cuts)):
         segment[a + 1 : b + 1] = [i] * (b - a)
     lines: list[list[object]] = [[] for _ in cuts[1:]]
     for arc in scene.arcs:
         source, target = position[arc.source], position[arc.target]
-        # A line into L belongs to the block that it leaves: L is far from all but the last.
-        home = segment[source if target == loss else target]
-        there = "L" if target == loss else target - cuts[home]
+        # A line that jumps into L from afar belongs to the block that it leaves.
+        jumps = source < cuts[segment[target]]
+        home = segment[source if jumps else target]
+        there = "L" if jumps else target - cuts[home]
         edge = arc.edge
         scale = (str(edge.scale), edge.kind, edge.role, edge.element) if edge else ()
         lines[home].append((source - cuts[home], there, scale, arc.port, arc.carries))
@@ -122,24 +158,43 @@ def _worst(scene: Scene, blocks: list[_Range]) -> int | None:
     return worst if changes[worst] > statistics.median(changes) + 0.15 else None
 
 
-def _close(scene: Scene, stretches: list[list[_Range]]) -> Scene:
-    """Return the scene with each stretch of blocks as one vertex."""
-    becomes: dict[str, str] = {}
-    boxes: dict[int, Vertex] = {}
-    hidden = scene.hidden
-    for stretch in stretches:
-        first, last = stretch[0][0], stretch[-1][1]
-        inside = scene.vertices[first : last + 1]
-        box = _box(scene, stretch)
-        boxes[first] = box
-        becomes |= dict.fromkeys((vertex.key for vertex in inside), box.key)
-        hidden += sum(vertex.node is not None for vertex in inside)
+def _chains(scene: Scene) -> list[tuple[list[int], Vertex]]:
+    """Return each chain of at least three layers without a fork, and the box for it."""
+    position = scene.positions()
+    into: dict[str, list[Arc]] = {}
+    out = Counter(arc.source for arc in scene.arcs)
+    for arc in scene.arcs:
+        into.setdefault(arc.target, []).append(arc)
+    chain_of: dict[str, list[int]] = {}
+    for place, vertex in enumerate(scene.vertices):
+        arcs = into.get(vertex.key, [])
+        if vertex.kind not in _LAYERS or vertex.target or out[vertex.key] != 1 or len(arcs) != 1:
+            continue
+        before = chain_of.get(arcs[0].source)
+        same = before and scene.vertices[before[-1]].carries == vertex.carries
+        chain = before if before and same and _is_plain(arcs[0]) else []
+        chain.append(place)
+        chain_of[vertex.key] = chain
+    chains = {id(chain): chain for chain in chain_of.values() if len(chain) >= 3}
+    assert all(position[scene.vertices[p].key] == p for chain in chains.values() for p in chain)
+    return [(chain, _box_of_chain(scene, chain)) for chain in chains.values()]
+
+
+def _is_plain(arc: Arc) -> bool:
+    edge = arc.edge
+    return edge is not None and edge.scale.is_one and edge.role != "skip" and not arc.port
+
+
+def _close(scene: Scene, groups: Sequence[tuple[list[int], Vertex]]) -> Scene:
+    """Return the scene with each group of vertices as one, at the place of its first."""
+    becomes = {scene.vertices[p].key: box.key for places, box in groups for p in places}
+    boxes = {places[0]: box for places, box in groups}
     vertices = [
-        boxes.get(i, vertex)
-        for i, vertex in enumerate(scene.vertices)
-        if i in boxes or vertex.key not in becomes
+        boxes.get(place, vertex)
+        for place, vertex in enumerate(scene.vertices)
+        if place in boxes or vertex.key not in becomes
     ]
-    return Scene(tuple(vertices), tuple(_rewire(scene.arcs, becomes)), hidden)
+    return Scene(tuple(vertices), tuple(_rewire(scene.arcs, becomes)))
 
 
 def _rewire(arcs: Sequence[Arc], becomes: dict[str, str]) -> list[Arc]:
@@ -164,38 +219,58 @@ def _rewire(arcs: Sequence[Arc], becomes: dict[str, str]) -> list[Arc]:
     return list(kept.values())
 
 
-def _box(scene: Scene, stretch: list[_Range]) -> Vertex:
-    first, last = stretch[0][0], stretch[-1][1]
-    inside = scene.vertices[first : last + 1]
-    names = [vertex.node for vertex in inside if vertex.node]
-    ends = [next(v.node or v.key for v in reversed(scene.vertices[: b + 1])) for _, b in stretch]
-    label = (
-        shorten(ends[0]) if len(ends) == 1 else f"{shorten(ends[0], 12)} … {shorten(ends[-1], 12)}"
-    )
-    one = scene.vertices[stretch[0][0] : stretch[0][1] + 1]
-    each = [vertex.what.partition("(")[0] or vertex.lines[0].split()[0] for vertex in one]
+def _box_of_blocks(scene: Scene, blocks: list[_Range]) -> Vertex:
+    inside = scene.vertices[blocks[0][0] : blocks[-1][1] + 1]
+    ends = [_last_name(scene.vertices[a : b + 1]) for a, b in (blocks[0], blocks[-1])]
+    one = scene.vertices[blocks[0][0] : blocks[0][1] + 1]
+    names = ends[0] if len(blocks) == 1 else f"{ends[0]} … {ends[1]}"
+    lines = (f"{names}   ×{len(blocks)}", _ops(one), *_flow_lines(scene, blocks))
+    return _box(inside, lines, what=f"blocks {inside[0].key}")
+
+
+def _box_of_chain(scene: Scene, places: list[int]) -> Vertex:
+    inside = [scene.vertices[place] for place in places]
+    names = f"{_last_name(inside[:1])} … {_last_name(inside)}"
+    return _box(inside, (names, _ops(inside)), what="; ".join(vertex.what for vertex in inside))
+
+
+def _box(inside: Sequence[Vertex], lines: tuple[str, ...], what: str) -> Vertex:
+    hides = tuple(name for v in inside for name in (v.hides or ((v.node,) if v.node else ())))
     return Vertex(
-        key=f"{names[0]} … {names[-1]}",
+        key=f"{inside[0].key} … {inside[-1].key}",
         kind="fold",
-        lines=(
-            f"{label}   ×{len(stretch)}",
-            shorten(", ".join(each), 40),
-            *_flow_lines(scene, stretch),
-        ),
-        what=f"fold {names[0]}",
-        tooltip=f"{len(names)} nodes folded: {shorten(', '.join(names), 400)}",
+        lines=lines,
+        what=what,
+        tooltip=f"{len(hides)} nodes folded: {shorten(', '.join(hides), 400)}",
         carries=any(vertex.carries for vertex in inside),
         alert=next((vertex.alert for vertex in inside if vertex.alert), ""),
         rms=inside[-1].rms,
+        hides=hides,
     )
 
 
-def _flow_lines(scene: Scene, stretch: list[_Range]) -> list[str]:
+def _last_name(vertices: Sequence[Vertex]) -> str:
+    names = [name for vertex in vertices for name in (vertex.hides or (vertex.node,)) if name]
+    return shorten(names[-1] if names else vertices[-1].key, 14)
+
+
+def _ops(vertices: Sequence[Vertex]) -> str:
+    """Return what happens in some vertices, repeats in a row told once."""
+    words = [
+        word.partition("(")[0]
+        for vertex in vertices
+        for word in (vertex.what.split("; ") if vertex.what else vertex.lines[:1])
+    ]
+    counted = Counter(words)
+    return shorten(", ".join(f"{n} {word}" if n > 1 else word for word, n in counted.items()), 40)
+
+
+def _flow_lines(scene: Scene, blocks: list[_Range]) -> list[str]:
     """Return what the gradient does inside: the skips' share, and the norm from right to left."""
     position = scene.positions()
     skips: list[float] = []
     norms: list[float] = []
-    for first, last in stretch:
+    for first, last in blocks:
         entering = [a for a in scene.arcs if position[a.source] == first - 1 and a.carries]
         inner = [a for a in scene.arcs if first <= position[a.target] <= last and a.edge]
         skip = [a.share for a in inner if a.edge and a.edge.role == "skip" and a.share is not None]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -76,13 +79,7 @@ def _draw(dot: str, picture_format: str, settings: Sequence[str], timeout: float
     complaints = []
     for command in _commands(picture_format, settings):
         try:
-            done = subprocess.run(
-                command,
-                input=dot.encode("utf-8", "replace"),
-                capture_output=True,
-                timeout=max(0.01, deadline - time.monotonic()),
-                check=False,
-            )
+            done = _run(command, dot.encode("utf-8", "replace"), deadline - time.monotonic())
         except OSError as error:
             complaints.append(f"{Path(command[0]).name}: {error.strerror}")
             continue
@@ -90,6 +87,24 @@ def _draw(dot: str, picture_format: str, settings: Sequence[str], timeout: float
             return done.stdout
         complaints.append(_complaint(command, done))
     raise LayoutError("; ".join(complaints), dot)
+
+
+def _run(command: Sequence[str], data: bytes, timeout: float) -> subprocess.CompletedProcess[bytes]:
+    """Run a command; when time is up, or on any other exception, end it and all its children."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+    ) as process:
+        try:
+            out, err = process.communicate(data, timeout=max(0.01, timeout))
+        except BaseException:
+            # A wrapper script's child would hold the pipes open, and waiting for it would hang.
+            if hasattr(os, "killpg"):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def _commands(picture_format: str, settings: Sequence[str]) -> list[list[str]]:

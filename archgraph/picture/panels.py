@@ -6,6 +6,7 @@ All are Graphviz's HTML-like labels, so that a drawing stays one file in every f
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from archgraph.picture.flow import Flow, PathRow
@@ -25,7 +26,7 @@ from archgraph.picture.style import (
 __all__ = ["footer", "title"]
 
 MAX_BARS = 20
-BAR_WIDTH = 90
+BAR_WIDTH = 80
 _KINDS = {
     "weights": "grey box: weights",
     "activation": "rounded: activation",
@@ -36,18 +37,17 @@ _SMALL = '<FONT POINT-SIZE="9" COLOR="#444444">'
 
 
 def title(
-    name: str, *, wrt: str | None, flow: Flow | None, count: int | None, notes: Sequence[str]
+    name: str, *, wrt: str | None, flow: Flow | None, count: int, notes: Sequence[str]
 ) -> str:
     """Return the two lines at the top: what is drawn, and how its numbers came about."""
     facts = []
     if wrt:
         facts.append(f"∂L/∂{shorten(wrt, 40)}")
-    if count is not None:
         facts.append(f"{count_text(count)} path{'' if count == 1 else 's'}")
     if flow:
         facts.append(flow.source)
     below = " · ".join([*(flow.facts if flow else ()), *notes])
-    rows = [f"<B>{safe(shorten(name, 60))}</B>   {safe(' · '.join(facts))}"]
+    rows = [f"<B>{safe(shorten(name, 60))}</B>   {_raised(safe(' · '.join(facts)))}"]
     if below:
         rows.append(f"{_SMALL}{safe(below)}</FONT>")
     return _table(_row(_cell(row)) for row in rows)
@@ -111,7 +111,11 @@ def _legend(
         lines.append("grey: not measured")
     rows += [_small("   ".join(lines))] if lines else []
     rows += map(_small, _shape_notes(scene, kinds))
-    return [_row(_cell(row)) for row in rows]
+    # Graphviz spreads what a table is too wide among its columns; the empty one takes it here.
+    return [
+        _row(_cell(row) + "<TD></TD>" if row.startswith("<TABLE") else _cell(row, span=2))
+        for row in rows
+    ]
 
 
 def _shape_notes(scene: Scene, kinds: Iterable[str]) -> list[str]:
@@ -128,9 +132,9 @@ def _shape_notes(scene: Scene, kinds: Iterable[str]) -> list[str]:
         notes.append("dotted box: continued from the row above")
     alerts = {vertex.alert for vertex in scene.vertices}
     if "vanishing" in alerts:
-        notes.append(f"vanishing: under {VANISHING:g} × the outputs' gradient per element")
+        notes.append(f"vanishing: < {VANISHING:g} × the outputs', per element")
     if "exploding" in alerts:
-        notes.append(f"exploding: over {EXPLODING:g} × the outputs' gradient per element")
+        notes.append(f"exploding: > {EXPLODING:g} × the outputs', per element")
     return notes
 
 
@@ -187,8 +191,9 @@ def _small(text: str) -> str:
     return f"{_SMALL}{safe(text) or ' '}</FONT>"
 
 
-def _cell(content: str) -> str:
-    return f'<TD ALIGN="LEFT">{content}</TD>'
+def _cell(content: str, span: int = 1) -> str:
+    spanning = f' COLSPAN="{span}"' if span > 1 else ""
+    return f'<TD ALIGN="LEFT"{spanning}>{content}</TD>'
 
 
 def _row(cells: str) -> str:
@@ -203,9 +208,16 @@ def _bar(width: float, height: float, tint: str) -> str:
     )
 
 
+def _raised(text: str) -> str:
+    """Return text with its exponents raised: 2^40 → 2⁴⁰, at any size."""
+    return re.sub(r"(?<=\d)\^(\d+)", r"<SUP>\1</SUP>", text)
+
+
 def _bar_with_text(width: float, tint: str, text: str) -> str:
     """Return a bar and a number behind it, all of one total width, so that bars start alike."""
-    number = f'<TD FIXEDSIZE="TRUE" WIDTH="46" HEIGHT="12" ALIGN="LEFT">{_small(text)}</TD>'
+    number = (
+        f'<TD FIXEDSIZE="TRUE" WIDTH="52" HEIGHT="14" ALIGN="LEFT">{_raised(_small(text))}</TD>'
+    )
     rest = f'<TD FIXEDSIZE="TRUE" WIDTH="{BAR_WIDTH - round(width)}" HEIGHT="8"></TD>'
     return _inner((_bar(width, 7, tint) if width >= 0.5 else "") + number + rest)
 

@@ -7,13 +7,13 @@ the graph end at the first. Folding and breaking into rows rewrite scenes, never
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from archgraph.errors import TargetError
 from archgraph.graph import LOSS, Edge, Graph, Node
 from archgraph.picture.flow import Flow
+from archgraph.picture.routes import Routes
 from archgraph.picture.style import SYMBOLS, shorten
 
 __all__ = ["Arc", "Scene", "Vertex", "build_scene"]
@@ -58,6 +58,8 @@ class Vertex:
     rms: float | None = field(default=None, compare=False)
     target: bool = False
     """Whether it is the target whose gradient is drawn."""
+    hides: tuple[str, ...] = ()
+    """The graph nodes folded into it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +70,15 @@ class Arc:
     target: str
     edge: Edge | None = None
     """The graph edge it is; None between a merge and its op, and for what is made up."""
+    id: str = ""
+    """The edge's id; empty where it is made up."""
     port: str = ""
     """Shown where the target has several."""
     carries: bool = True
     share: float | None = None
     norm: float | None = None
+    paths: int | None = None
+    """How many paths use it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +87,11 @@ class Scene:
 
     vertices: tuple[Vertex, ...]
     arcs: tuple[Arc, ...]
-    hidden: int = 0
-    """Graph nodes that folding hid."""
+
+    @property
+    def hidden(self) -> int:
+        """How many graph nodes folding hid."""
+        return sum(len(vertex.hides) for vertex in self.vertices)
 
     def positions(self) -> Mapping[str, int]:
         """Return the index of each vertex by key."""
@@ -95,6 +104,7 @@ def build_scene(
     wrt: str | None = None,
     flow: Flow | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    routes: Routes | None = None,
 ) -> Scene:
     """Return the scene of a graph.
 
@@ -103,22 +113,21 @@ def build_scene(
         wrt: Target of the gradient, a node or a parameter; None draws the network itself.
         flow: What the gradient carries over each edge.
         shapes: Shape of each node's value, without the batch axis; shown in the boxes.
+        routes: The paths of `wrt`, if they are known already.
 
     Raises:
-        TargetError: `wrt` is neither a node nor a parameter.
+        TargetError: `wrt` is not in the graph, or no gradient is defined there.
     """
-    return _Builder(graph, wrt, flow, shapes or {}).build()
+    return _Builder(graph, routes or Routes(graph, wrt), flow, shapes or {}).build()
 
 
 class _Builder:
     """Walks a graph once, in order."""
 
     def __init__(
-        self, graph: Graph, wrt: str | None, flow: Flow | None, shapes: Mapping[str, object]
+        self, graph: Graph, routes: Routes, flow: Flow | None, shapes: Mapping[str, object]
     ) -> None:
-        self._graph, self._wrt, self._flow, self._shapes = graph, wrt, flow, shapes
-        self._users = _parameter_users(graph, wrt)
-        self._reached = _reached(graph, wrt, self._users)
+        self._graph, self._routes, self._flow, self._shapes = graph, routes, flow, shapes
         self._alerts = _alerts(graph, flow)
         self._vertices: list[Vertex] = []
         self._arcs: list[Arc] = []
@@ -127,26 +136,19 @@ class _Builder:
     def build(self) -> Scene:
         for node in _inputs_late(self._graph):
             self._add(node)
-        if self._users:
+        if self._routes.entries:
             self._add_parameter()
         return Scene(tuple(self._vertices), tuple(self._arcs))
 
-    def _carries(self, edge: Edge) -> bool:
-        graph = self._graph
-        source = graph.sources[edge.index]
-        return edge.gradient and self._reached[source] and graph.reaches_loss(edge.target)
-
     def _add(self, node: Node) -> None:
         ports = self._graph.ports(node.name)
-        on_path = self._reached[self._graph.position(node.name)]
-        carries = on_path and (self._graph.reaches_loss(node.name) or node.name == self._wrt)
         for port, edges in ports.items():
             shown = port if len(ports) > 1 else ""
             entry = node.name
             if len(edges) > 1 and node.op is not None:
                 entry = self._add_merge(node, port, edges, shown)
                 shown = ""
-            self._arcs += (self._arc(edge, entry, shown) for edge in edges)
+            self._arcs += (self._arc(e.id, e.source, entry, e, shown) for e in edges)
         self._vertices.append(
             Vertex(
                 key=node.name,
@@ -155,10 +157,10 @@ class _Builder:
                 node=node.name,
                 what=_what(node),
                 tooltip=_tooltip(node),
-                carries=carries,
+                carries=node.name in self._routes.nodes or node.name == self._routes.wrt,
                 alert=self._alerts.get(node.name, ""),
                 rms=self._flow.node_rms.get(node.name) if self._flow else None,
-                target=node.name == self._wrt,
+                target=node.name == self._routes.wrt,
             )
         )
 
@@ -166,8 +168,14 @@ class _Builder:
         symbol = SYMBOLS[edges[0].kind]
         key = self._new_key(f"{node.name} {symbol}" + (f" {port}" if shown else ""))
         # The caller adds these arcs; here they tell what the line behind the merge carries.
-        arcs = [self._arc(edge, key, "") for edge in edges]
+        arcs = [self._arc(edge.id, edge.source, key, edge) for edge in edges]
         live = [arc for arc in arcs if arc.carries]
+        indices = {edge.index for edge in edges}
+        live += [
+            self._arc(edge_id, "", key)
+            for edge_id, _, index in self._routes.entries
+            if index in indices
+        ]
         self._vertices.append(
             Vertex(
                 key=key,
@@ -193,32 +201,31 @@ class _Builder:
         return key
 
     def _add_parameter(self) -> None:
-        wrt = self._wrt or ""
+        wrt = self._routes.wrt or ""
         key = self._new_key(wrt)
         entries = {arc.edge.index: arc.target for arc in self._arcs if arc.edge}
-        shares = self._flow.shares if self._flow else {}
-        norms = self._flow.norms if self._flow else {}
-        for position, index in self._users:
-            user = self._graph.nodes[position].name
-            edge_id = f"{wrt}->{user}"
+        for edge_id, position, index in self._routes.entries:
             # A learnable λ acts where its edge enters, a weight in its layer's own box.
-            target = user if index is None else entries[index]
-            share, norm = shares.get(edge_id), norms.get(edge_id)
-            self._arcs.append(Arc(source=key, target=target, share=share, norm=norm))
+            target = self._graph.nodes[position].name if index is None else entries[index]
+            self._arcs.append(self._arc(edge_id, key, target))
         parameter = Vertex(key=key, kind="parameter", lines=(wrt,), tooltip=wrt, target=True)
         self._vertices.insert(0, parameter)
 
-    def _arc(self, edge: Edge, target: str, port: str) -> Arc:
-        carries = self._carries(edge)
+    def _arc(
+        self, edge_id: str, source: str, target: str, edge: Edge | None = None, port: str = ""
+    ) -> Arc:
+        carries = self._routes.carries(edge_id)
         flow = self._flow if carries else None
         return Arc(
-            source=edge.source,
+            source=source,
             target=target,
+            id=edge_id,
             edge=edge,
             port=port,
             carries=carries,
-            share=flow.shares.get(edge.id) if flow else None,
-            norm=flow.norms.get(edge.id) if flow else None,
+            share=flow.shares.get(edge_id) if flow else None,
+            norm=flow.norms.get(edge_id) if flow else None,
+            paths=self._routes.counts.get(edge_id),
         )
 
     def _new_key(self, wish: str) -> str:
@@ -231,7 +238,7 @@ class _Builder:
     def _lines(self, node: Node) -> tuple[str, ...]:
         if node.kind == "loss":
             return (LOSS,)
-        name = shorten(node.name)
+        name = shorten(node.label or node.name)
         detail = shorten(_what(node))
         shape = self._shapes.get(node.name, node.shape)
         sizes = "×".join(map(str, shape)) if isinstance(shape, tuple) else ""
@@ -244,30 +251,6 @@ class _Builder:
         elif node.kind == "layer" and node.op and node.op.op.activation and not sizes:
             return (f"{name}  {detail}",) if len(name) + len(detail) < 18 else (name, detail)
         return tuple(line for line in (name, detail, sizes) if line)
-
-
-def _parameter_users(graph: Graph, wrt: str | None) -> tuple[tuple[int, int | None], ...]:
-    if wrt is None or wrt in graph.positions:
-        return ()
-    users = graph.parameter_users.get(wrt)
-    if users is None:
-        graph.position(wrt)  # raises, with a suggestion
-        raise TargetError(f"{graph.name!r} has no node or parameter {wrt!r}")
-    return users
-
-
-def _reached(
-    graph: Graph, wrt: str | None, users: Iterable[tuple[int, int | None]]
-) -> tuple[bool, ...]:
-    if wrt is None:
-        return (True,) * len(graph.nodes)
-    reached = [False] * len(graph.nodes)
-    for start in [position for position, _ in users] or [graph.position(wrt)]:
-        reached[start] = True
-    for edge in graph.edges:
-        if edge.gradient and reached[graph.sources[edge.index]]:
-            reached[graph.targets[edge.index]] = True
-    return tuple(reached)
 
 
 def _inputs_late(graph: Graph) -> list[Node]:
@@ -303,8 +286,7 @@ def _kind(node: Node, in_degree: int) -> Kind:
 
 
 def _what(node: Node) -> str:
-    text = node.label or (str(node.op) if node.op else "")
-    return text.removesuffix("()")
+    return str(node.op).removesuffix("()") if node.op else ""
 
 
 def _tooltip(node: Node) -> str:

@@ -51,7 +51,7 @@ _NEGATIVE: Final = ((103, 0, 13), (165, 15, 21), (222, 73, 60), (239, 138, 115))
 
 # Family or kind of vertex → DOT attributes.
 SHAPES: Final = {
-    "input": {"shape": "parallelogram", "margin": "0,0.03"},
+    "input": {"shape": "cylinder", "margin": "0.1,0.04"},
     "weights": {"shape": "box", "fillcolor": "#ececec"},
     "activation": {"shape": "box", "style": "rounded,filled"},
     "norm": {"shape": "box", "peripheries": "2"},

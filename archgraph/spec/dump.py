@@ -184,14 +184,14 @@ def _loss(graph: Graph) -> list[str]:
     terms = graph.loss
     if terms == tuple(LossTerm(name, node) for name, node in graph.outputs):
         return []
-    if any(term.op is None for term in terms):
-        raise UsageError("a loss that mixes readouts and torch.nn losses cannot be written as YAML")
     first = terms[0]
-    if len(terms) == 1 == len(graph.outputs) and first.name == "loss" and first.scale.is_one:
+    plain = first.name == "loss" and first.op is not None and first.scale.is_one
+    if len(terms) == 1 == len(graph.outputs) and plain and not first.element:
         return [f"loss: {_text(str(first.op))}"]
     return _block("loss", ((term.name, _flow(_loss_term(term))) for term in terms))
 
 
 def _loss_term(term: LossTerm) -> dict[str, Any]:
     of = f"{term.of}[{term.element}]" if term.element else term.of
-    return {"of": of, "op": term.op, **_scale(term.scale)}
+    op = {} if term.op is None else {"op": term.op}
+    return {"of": of, **op, **_scale(term.scale)}

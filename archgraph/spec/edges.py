@@ -39,6 +39,7 @@ def join_edges(expansion: Expansion) -> None:
             _unknown_target(expansion, model.to, k)
             continue
         if target.broken:
+            _resolve(expansion, model, k)  # for its own problems
             continue
         port = model.port or target.first_port
         if not _port_exists(expansion, target, port, k):
@@ -106,6 +107,9 @@ def _resolve(expansion: Expansion, model: EdgeModel, k: int) -> _Joined | None:
         reading = expansion.reference(text, where)
         if reading is None:
             return None
+        if not expansion.stands_above(reading.node, model.to):
+            mark = expansion.document.mark(path)
+            expansion.forward_reads.append((model.to, reading.node, mark))
         terms.append(TensorTerm(reading, scale, forced))
     return _Joined(model, tuple(terms), expansion.document.mark(path))
 

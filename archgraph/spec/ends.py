@@ -82,14 +82,16 @@ def read_loss(
     for name, model in models.items():
         path: _Path = ("loss",) if single else ("loss", name)
         nested = not single and isinstance(expansion.spec.loss[name], dict)
-        call = _loss_call(expansion, model, (*path, "op") if nested else path)
+        call = None
+        if model.op is not None:
+            call = _loss_call(expansion, model, (*path, "op") if nested else path)
         of = _loss_source(expansion, name, model, outputs, path)
         scale = Scale()
         if isinstance(model.scale, str):
             scale = _loss_scale(expansion, name, model.scale, (*path, "scale"))
         elif as_number(model.scale) is not None:
             scale = Scale(model.scale)
-        if call is not None and of is not None:
+        if of is not None and (call is not None or model.op is None):
             terms.append(LossTerm(name, of.node, call, scale, of.element))
     return terms
 
@@ -141,11 +143,13 @@ def _loss_call(expansion: Expansion, model: LossModel, path: _Path) -> OpCall | 
         op = catalogue.get(name)
         return op if _is_loss(op) else None
 
-    return _call(expansion, model.op, path, find, losses, "loss", "a loss is a torch.nn loss class")
+    why = "a loss is a torch.nn loss of one output and one target"
+    return _call(expansion, model.op, path, find, losses, "loss", why)
 
 
 def _is_loss(op: Op | None) -> bool:
-    return op is not None and op.loss
+    """Whether it is a loss of one output and one target, which archgraph can draw."""
+    return op is not None and op.loss and op.target is not None
 
 
 def _call(

@@ -21,7 +21,7 @@ from archgraph.spec.edges import join_edges
 from archgraph.spec.ends import read_initialisers, read_loss, read_outputs, read_states, read_ties
 from archgraph.spec.formula import read_formula
 from archgraph.spec.lower import lower_layer
-from archgraph.spec.model import LossModel, SpecModel
+from archgraph.spec.model import Checked, SpecModel
 from archgraph.spec.names import name_problem
 from archgraph.spec.values import Linear, Reading, TensorTerm
 
@@ -56,8 +56,14 @@ class Draft:
 class Expansion:
     """The state of one expansion: what is named so far, and what is wrong so far."""
 
-    def __init__(self, document: Document, spec: SpecModel, params: Mapping[str, Any]) -> None:
-        self.document, self.spec = document, spec
+    def __init__(
+        self,
+        document: Document,
+        spec: SpecModel,
+        params: Mapping[str, Any],
+        broken: frozenset[str],
+    ) -> None:
+        self.document, self.spec, self.broken = document, spec, broken
         self.numbers: dict[str, Any] = dict(params)
         self.problems: list[Problem] = []
         self.nodes: dict[str, Node] = {}
@@ -89,7 +95,10 @@ class Expansion:
         tree = self.document.tree(path)
         mark = tree.at(error.offset, error.length) if isinstance(tree, Scalar) else tree.mark
         why = _WHY.get(error.code)
-        self.add(error.code, error.message, mark, why=why, help=error.help)
+        message = error.message
+        if error.code == "unknown-name":
+            message = message.replace("there is no '", "there is no layer, input or param '")
+        self.add(error.code, message, mark, why=why, help=error.help)
 
     # --- names, as formulas see them ------------------------------------------------------------
 
@@ -124,11 +133,11 @@ class Expansion:
 
     def _element(self, reading: Reading, node: ast.Subscript, index: ast.expr) -> Reading:
         draft = self.drafts.get(reading.node)
-        op = draft.op.op if draft is not None and draft.op else None
+        call = draft.op if draft is not None else None
         value = index.value if isinstance(index, ast.Constant) else None
         if isinstance(value, bool) or not isinstance(value, int):
             raise ExpressionError.at(index, "an element is chosen by a whole number")
-        if op is not None and (op.tuple_output or op.origin in ("plugin", "opaque")):
+        if call is not None and (call.returns_tuple or call.op.origin in ("plugin", "opaque")):
             return Reading(reading.node, value)
         raise ExpressionError.at(
             node,
@@ -172,7 +181,12 @@ class Expansion:
                     help="below: n draws its values from 0 … n − 1",
                 )
             self.nodes[name] = Node(
-                name=name, kind="input", shape=tuple(shape), dtype=model.dtype, below=below
+                name=name,
+                kind="input",
+                shape=tuple(shape),
+                shape_texts=tuple(map(str, model.shape)),
+                dtype=model.dtype,
+                below=below,
             )
 
     def _size(self, path: tuple[str | int, ...], text: Any) -> int:
@@ -239,7 +253,7 @@ class Expansion:
 
     def _read_layer(self, name: str, text: Any, mark: Mark) -> Draft:
         if text is None:
-            return Draft(name, None, mark)
+            return Draft(name, None, mark, broken=name in self.broken)
         tree = self.document.tree(("layers", name, "op"))
         source = text if isinstance(text, str) else getattr(tree, "text", str(text))
         formula, problems = read_formula(source, self, name)
@@ -279,6 +293,11 @@ class Expansion:
             help=f"did you mean '{close}'?" if close else None,
         )
         return None
+
+    def stands_above(self, first: str, second: str) -> bool:
+        """Return whether `first` is an input, or a layer above `second` in the file."""
+        order = self.layer_names
+        return first in self.nodes or order.index(first) < order.index(second)
 
     def judge_order(self) -> None:
         """Say of every reading of what stands below whether it is a cycle or just out of order."""
@@ -393,26 +412,21 @@ def _sources(linear: Linear) -> list[str]:
     return found
 
 
-def expand(
-    document: Document,
-    spec: SpecModel,
-    losses: Mapping[str, LossModel],
-    params: Mapping[str, Any],
-    name: str,
-) -> Graph:
+def expand(document: Document, checked: Checked, params: Mapping[str, Any], name: str) -> Graph:
     """Return the graph of a checked spec.
 
     Args:
         document: Where everything stands.
-        spec: The spec, its keys and kinds checked.
-        losses: Its loss terms.
+        checked: The spec, its keys and kinds checked.
         params: The values of its params.
         name: The network's name if the spec gives none.
 
     Raises:
         SpecError: with every problem found.
     """
-    expansion = Expansion(document, spec, params)
+    spec = checked.spec
+    assert spec is not None
+    expansion = Expansion(document, spec, params, checked.broken)
     if not spec.layers:
         mark = document.mark(("layers",), key=True)
         expansion.add("no-layers", "the spec has no layers", mark, help="layers: {fc: Linear(10)}")
@@ -423,7 +437,7 @@ def expand(
     expansion.judge_order()
     expansion.check_ports()
     outputs = read_outputs(expansion)
-    terms = read_loss(expansion, losses, outputs)
+    terms = read_loss(expansion, checked.losses, outputs)
     states = read_states(expansion)
     nodes, edges = expansion.lower() if not expansion.problems else ([], [])
     init = read_initialisers(expansion, spec.init, ("init",), None)
@@ -502,8 +516,10 @@ def resolve_params(
             tree = document.tree(path)
             own = isinstance(tree, Scalar) and name not in overrides
             mark = tree.at(error.offset, error.length) if own else tree.mark  # type: ignore[union-attr]
-            text = error.message if name not in overrides else f"{name}={raw}: {error.message}"
-            problems.append(Problem(error.code, text, mark, help=error.help))
+            text = error.message.replace("there is no '", "there is no param '")
+            text = text if name not in overrides else f"{name}={raw}: {text}"
+            why = "a param reads only the params above it" if error.code == "unknown-name" else None
+            problems.append(Problem(error.code, text, mark, why=why, help=error.help))
             values[name] = 1
     return values, problems
 

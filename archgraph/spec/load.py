@@ -92,9 +92,10 @@ def parse(
         Graph('<text>', 3 nodes, 2 edges)
     """
     document = parse_document(text, file, limits)
-    model, losses, problems = check(document)
+    checked = check(document)
+    model = checked.spec
     if model is None:
-        raise SpecError(problems)
+        raise SpecError(checked.problems)
     overrides = {name: plain_number(value) for name, value in params.items()}
     for name in overrides:
         if name not in model.params:
@@ -103,17 +104,19 @@ def parse(
             hint = f"did you mean {close!r}?" if close else known
             raise UsageError(f"{file} has no param {name!r}; {hint}")
     values, more = resolve_params(document, model, overrides)
+    problems = [*checked.problems, *more]
     stem = Path(file).stem if not file.startswith("<") else file
     try:
-        if problems or more:
-            # Params that have no value stand in as 1, so that the rest can still be checked.
-            expand(document, model, losses, values, stem)
-            raise SpecError([*problems, *more])
-        return expand(document, model, losses, values, stem)
+        # What is wrong has a stand-in, so that the rest is checked in the same go.
+        graph = expand(document, checked, values, stem)
     except SpecError as error:
-        raise SpecError({*problems, *more, *error.problems}) from None
+        raise SpecError([*problems, *error.problems]) from None
     except RecursionError:
-        raise SpecError([Problem("too-deep", "formulas nest too deep", Mark(file, 1, 1))]) from None
+        problem = Problem("too-deep", "formulas nest too deep", Mark(file, 1, 1))
+        raise SpecError([*problems, problem]) from None
+    if problems:
+        raise SpecError(problems)
+    return graph
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

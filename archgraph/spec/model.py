@@ -6,6 +6,8 @@ right kind or not.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -15,7 +17,7 @@ from pydantic_core import PydanticCustomError
 from archgraph.errors import Problem, suggest
 from archgraph.spec.document import Document, to_plain
 
-__all__ = ["BlockModel", "EdgeModel", "InputModel", "LayerModel", "LossModel", "SpecModel", "check"]
+__all__ = ["Checked", "EdgeModel", "InputModel", "LayerModel", "LossModel", "SpecModel", "check"]
 
 
 def _expects(what: str, *types: type) -> BeforeValidator:
@@ -93,15 +95,11 @@ class EdgeModel(_Strict):
 
 
 class LossModel(_Strict):
-    """A summand of the loss."""
+    """A summand of the loss; without an op a fixed random linear readout."""
 
-    op: Formula
+    op: Formula | None = None
     of: Text | None = None
     scale: Expression = 1
-
-
-class BlockModel(_Strict):
-    """Reserved for the block language."""
 
 
 class SpecModel(_Strict):
@@ -143,22 +141,75 @@ _WHAT: Final = {
 }
 
 
-def check(document: Document) -> tuple[SpecModel | None, dict[str, LossModel], list[Problem]]:
-    """Check a document against the models.
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A document held against the models."""
 
-    Returns:
-        The model or None, the loss terms by name (the unnamed single one under `loss`), and every
-        problem found.
-    """
+    spec: SpecModel | None
+    """The spec; where something was of the wrong kind, with that left out, so that the rest can
+    still be checked. None if too little is left."""
+    losses: Mapping[str, LossModel]
+    """The loss terms by name, a single unnamed one under `loss`."""
+    problems: tuple[Problem, ...]
+    broken: frozenset[str]
+    """Layers of which something was left out."""
+
+
+def check(document: Document) -> Checked:
+    """Hold a document against the models, collecting every problem."""
     plain = to_plain(document.root)
     problems: list[Problem] = []
-    model: SpecModel | None = None
-    try:
-        model = SpecModel.model_validate(plain)
-    except ValidationError as error:
-        problems += [_problem(document, e["loc"], dict(e), plain) for e in error.errors()]
-    terms, loss_problems = _loss_terms(document, plain)
-    return model, terms, _without_repeats(problems + loss_problems)
+    broken: set[str] = set()
+    spec: SpecModel | None = None
+    # Each round leaves out what was wrong; keys hidden behind a wrong one show in the next.
+    for round_number in range(4):
+        try:
+            spec = SpecModel.model_validate(plain)
+            break
+        except ValidationError as error:
+            for item in error.errors():
+                path = _place(item["loc"])
+                if round_number and item["type"] == "missing":
+                    continue  # it was there, and was left out as wrong
+                problems.append(_problem(document, path, dict(item)))
+                if path[:1] == ("layers",) and len(path) > 1:
+                    broken.add(str(path[1]))
+                _leave_out(plain, path)
+    losses, loss_problems = _loss_terms(document, plain)
+    return Checked(
+        spec, losses, tuple(_without_repeats(problems + loss_problems)), frozenset(broken)
+    )
+
+
+_STAND_INS: Final[Mapping[str, Any]] = {"archgraph": 1, "shape": [1], "to": "", "from": "", "op": 0}
+
+
+def _leave_out(plain: Any, path: tuple[Any, ...]) -> None:
+    """Remove the value at `path`; where one is required, put a harmless one in its place."""
+    here = plain
+    for step in path[:-1]:
+        inside = isinstance(here, dict) and step in here
+        if not inside and not (isinstance(here, list) and step < len(here)):
+            return
+        here = here[step]
+    last = path[-1] if path else ""
+    if isinstance(here, dict):
+        here.pop(last, None)
+        if path[0] == "inputs" and len(path) == 2:
+            here[last] = [1]
+        elif last in _STAND_INS and path[0] != "layers":
+            here[last] = _STAND_INS[last]
+    elif isinstance(here, list) and isinstance(last, int) and last < len(here):
+        here[last] = 1 if path[0] == "inputs" else {}
+
+
+def _place(loc: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a Pydantic location without the names of its own wrappers ("function-before[…]")."""
+    return tuple(
+        step
+        for step in loc
+        if not (isinstance(step, str) and "[" in step and step.startswith(("function-", "list")))
+    )
 
 
 def _loss_terms(document: Document, plain: Any) -> tuple[dict[str, LossModel], list[Problem]]:
@@ -175,7 +226,7 @@ def _loss_terms(document: Document, plain: Any) -> tuple[dict[str, LossModel], l
         except ValidationError as error:
             for item in error.errors():
                 loc = ("loss", name, *item["loc"])
-                problems.append(_problem(document, loc, dict(item), plain))
+                problems.append(_problem(document, _place(loc), dict(item)))
     return terms, problems
 
 
@@ -183,11 +234,8 @@ def _without_repeats(problems: list[Problem]) -> list[Problem]:
     return list({(p.mark, p.code): p for p in problems}.values())
 
 
-def _problem(
-    document: Document, loc: tuple[Any, ...], error: dict[str, Any], plain: Any
-) -> Problem:
+def _problem(document: Document, path: tuple[Any, ...], error: dict[str, Any]) -> Problem:
     """Return one Pydantic error as a problem in the user's words, at its place in the file."""
-    path = tuple(step for step in loc if _exists_or_last(document, loc, step))
     section = str(path[0]) if len(path) > (1 if path[:1] == ("edges",) else 2) - 1 else ""
     kind = error["type"]
     last = str(path[-1]) if path else ""
@@ -208,13 +256,9 @@ def _problem(
         parent = document.mark(path[:-1], key=True) if len(path) > 1 else document.root.mark
         return Problem("missing-key", f"{where} needs the key '{last}'{hint}", parent)
     wanted = error["msg"] if kind == "kind" else _wanted(kind, error)
-    message = f"'{'.'.join(map(str, path))}' must be {wanted}, not {_kind_of(error['input'])}"
+    named = next((step for step in reversed(path) if isinstance(step, str)), "it")
+    message = f"'{named}' must be {wanted}, not {_kind_of(error['input'])}"
     return Problem("wrong-type", message, document.mark(path))
-
-
-def _exists_or_last(document: Document, loc: tuple[Any, ...], step: Any) -> bool:
-    # Pydantic names its own wrappers in `loc` ("function-before[…]"); they are no place in a file.
-    return not (isinstance(step, str) and "[" in step and step.startswith(("function-", "list")))
 
 
 def _wanted(kind: str, error: dict[str, Any]) -> str:

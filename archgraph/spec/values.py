@@ -141,7 +141,9 @@ class FormulaReader:
             return self._learn(node)
         value = as_number(self._number(node))
         if value is None:
-            raise ExpressionError.at(node, f"a scale is a number, not '{self._source(node)}'")
+            raise ExpressionError.at(
+                node, f"'{self._source(node)}' is no number, as a scale must be"
+            )
         return Scale(value, None, self._spelling(node))
 
     # --- the walk -----------------------------------------------------------------------------
@@ -177,7 +179,14 @@ class FormulaReader:
         return Linear((TensorTerm(read[0], node=node),))
 
     def _number(self, node: ast.expr) -> Any:
+        for part in ast.walk(node):
+            if isinstance(part, ast.Name) and self._is_layer(part.id):
+                message = f"'{part.id}' is a layer, and a number is wanted here"
+                raise ExpressionError.at(part, message)
         return evaluate_node(node, _Numbers(self._names))
+
+    def _is_layer(self, name: str) -> bool:
+        return name not in self._names.numbers and name in self._names.names()
 
     def _source(self, node: ast.AST) -> str:
         start, end = getattr(node, "col_offset", 0), getattr(node, "end_col_offset", None)
@@ -228,7 +237,9 @@ class FormulaReader:
             return value
         number = as_number(value)
         if number is None:
-            raise ExpressionError.at(node, f"'{self._source(node)}' is not a number")
+            kind = "a list" if isinstance(value, list) else "no number"
+            message = f"'{self._source(node)}' is {kind}, and a scale is one number"
+            raise ExpressionError.at(node, message)
         return Scale(number, None, self._spelling(node))
 
     def _added(self, node: ast.BinOp, left: Item, right: Item) -> Linear:

@@ -70,7 +70,6 @@ def residual_flow(**changes: object) -> Flow:
         "shares": shares,
         "norms": norms,
         "norm": 0.312,
-        "count": 4,
         "paths": rows,
         "length_shares": {3: 0.66, 6: 0.28, 9: 0.06},
         "loss": "CrossEntropyLoss",

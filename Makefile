@@ -1,0 +1,49 @@
+# Everything a newcomer needs: `make demo`, `make test`. See README.md.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+OUT := out
+
+.PHONY: demo test lint types unit readme bench clean
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "archgraph needs Python 3.11 or later: make PYTHON=python3"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(STAMP)
+	@mkdir -p $(OUT)
+	@echo; echo "== The ways from x1 to the loss"
+	@$(BIN)/archgraph paths residual --wrt x1
+	@echo; echo "== What the gradient is made of"
+	@$(BIN)/archgraph derive residual --wrt x1
+	@echo; echo "== The same, with the numbers of one pass of a network of width 1"
+	@$(BIN)/archgraph derive residual --of x5 --wrt x1 --set width=1 --numbers
+	@echo; echo "== The measured gradients, held against the sum over paths"
+	@$(BIN)/archgraph check residual
+	@echo; echo "== Pictures"
+	@$(BIN)/archgraph render residual --wrt x1 -o $(OUT)/residual.png
+	@$(BIN)/archgraph render skip --wrt Z0 -o $(OUT)/skip.png
+
+test: lint types unit
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+unit: $(STAMP) tests/katex/node_modules
+	$(BIN)/pytest -q -n 2
+
+tests/katex/node_modules: tests/katex/package.json
+	cd tests/katex && { command -v npm >/dev/null && npm ci --silent || echo "no npm: the LaTeX test is left out"; }
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) $(OUT) build dist *.egg-info tests/katex/node_modules

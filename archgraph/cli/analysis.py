@@ -1,0 +1,190 @@
+"""Verbs about gradients: paths, derive, check, decompose, render."""
+
+from __future__ import annotations
+
+import argparse
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from archgraph.cli.printing import print_json, print_table, say
+from archgraph.cli.progress import progress
+from archgraph.cli.specs import load_spec
+from archgraph.expression import format_number
+from archgraph.graph import Graph
+
+if TYPE_CHECKING:
+    from archgraph.paths.listing import PathList
+
+__all__ = ["run_check", "run_decompose", "run_derive", "run_paths", "run_render"]
+
+
+# --- paths ------------------------------------------------------------------------------------
+
+
+def run_paths(arguments: argparse.Namespace) -> int:
+    """Count and list the paths of a gradient."""
+    from archgraph.paths.listing import list_paths
+
+    graph = load_spec(arguments)
+    listed = list_paths(
+        graph,
+        arguments.wrt,
+        view=arguments.view,
+        limit=arguments.limit,
+        top=arguments.top,
+        assume=arguments.assume,
+    )
+    if arguments.json:
+        print_json(listed.to_dict())
+    else:
+        _print_paths(graph, listed)
+    return 0
+
+
+def _print_paths(graph: Graph, listed: PathList) -> None:
+    say(f"∂L/∂{listed.wrt} in {graph.name}: {_paths(listed.count)} ({listed.view} view)")
+    if not listed.count:
+        say("no path leads from it to L, so its gradient is zero")
+        return
+    for key, histogram in listed.histograms.to_dict().items():
+        bins = ", ".join(f"{length}: {number}" for length, number in islice(histogram.items(), 12))
+        more = ", …" if len(histogram) > 12 else ""
+        say(f"  by {key:9s} {bins}{more}")
+    numbered = any(item.factor is not None for item in listed.paths)
+    columns = ["path", "edges", "weights", "skips", "λ", *(["factor"] if numbered else [])]
+    rows = [
+        [
+            str(item.path),
+            item.path.length,
+            item.path.weights,
+            item.path.skips,
+            format_number(item.path.scale),
+            *([] if not numbered else ["" if item.factor is None else format_number(item.factor)]),
+        ]
+        for item in listed.paths
+    ]
+    print_table(columns, rows, right=columns[1:])
+    if len(listed.paths) < listed.count:
+        say(f"{len(listed.paths)} of {listed.count} paths; --limit N lists more")
+
+
+def _paths(count: int) -> str:
+    return f"{count} path{'s' * (count != 1)}"
+
+
+# --- derive -----------------------------------------------------------------------------------
+
+
+def run_derive(arguments: argparse.Namespace) -> int:
+    """Write out a derivative."""
+    from archgraph.paths.equations import derive
+
+    graph = load_spec(arguments)
+    derivation = derive(
+        graph, arguments.wrt, of=arguments.of, view=arguments.view, form=arguments.form
+    )
+    numbers = None
+    if arguments.numbers:
+        from archgraph.gradient import evaluate, run_once
+
+        tape = run_once(
+            graph, batch=arguments.batch, seed=arguments.seed, dtype=arguments.dtype
+        )
+        numbers = evaluate(derivation, tape)
+    if arguments.json:
+        extra = {} if numbers is None else {"numbers": numbers.to_dict()}
+        print_json({**derivation.to_dict(), **extra})
+        return 0
+    say(derivation.latex if arguments.latex else derivation.text)
+    if numbers is not None:
+        say()
+        say(numbers.text)
+    return 0
+
+
+# --- check, decompose -------------------------------------------------------------------------
+
+
+def run_check(arguments: argparse.Namespace) -> int:
+    """Hold the path sum against autograd; the exit code says whether it held."""
+    from archgraph.checking import check
+
+    graph = load_spec(arguments)
+    budget = {} if arguments.budget is None else {"budget": arguments.budget}
+    with progress("paths") as report:
+        result = check(
+            graph,
+            batch=arguments.batch,
+            seed=arguments.seed,
+            dtype=arguments.dtype,
+            train=arguments.train,
+            progress=report,
+            **budget,
+        )
+    if arguments.json:
+        print_json(result.to_dict())
+    else:
+        say(str(result))
+    return 0 if result.ok else 1
+
+
+def run_decompose(arguments: argparse.Namespace) -> int:
+    """Split one measured gradient exactly."""
+    from archgraph.gradient import decompose, run_once
+
+    graph = load_spec(arguments)
+    tape = run_once(graph, batch=arguments.batch, seed=arguments.seed, dtype=arguments.dtype)
+    with progress("paths") as report:
+        result = decompose(tape, arguments.wrt, arguments.by, progress=report)
+    if arguments.json:
+        print_json(result.to_dict())
+        return 0
+    say(f"∂L/∂{result.wrt} in {graph.name}: norm {result.norm:.6g}, split by {result.by}")
+    largest = sorted(result.parts, key=lambda part: -abs(part.share or 0))
+    rows = [
+        (
+            part.key if isinstance(part.key, str) else " ".join(part.key),
+            f"{part.norm:.4g}",
+            "" if part.share is None else f"{100 * part.share:.2f} %",
+        )
+        for part in largest[: arguments.limit]
+    ]
+    print_table([result.by, "norm", "share"], rows, right=["norm", "share"])
+    if len(rows) < len(result.parts):
+        say(f"{len(rows)} of {len(result.parts)} parts; --limit N lists more")
+    if any(part.share is not None and not -1e-9 <= part.share <= 1 + 1e-9 for part in result.parts):
+        say("a share below 0 or above 100 % means that parts work against each other")
+    if result.note:
+        say(result.note)
+    return 0
+
+
+# --- render -----------------------------------------------------------------------------------
+
+
+def run_render(arguments: argparse.Namespace) -> int:
+    """Draw the network, or how one gradient flows through it."""
+    from archgraph.paths import count_histograms
+    from archgraph.picture import render
+
+    graph = load_spec(arguments)
+    options: dict[str, Any] = {}
+    if arguments.wrt is not None:
+        options = {"wrt": arguments.wrt}
+        options["histogram"] = count_histograms(graph, arguments.wrt).edges
+        if not arguments.unmeasured:
+            from archgraph.picture.measured import measured_flow
+
+            options["flow"] = measured_flow(
+                graph,
+                arguments.wrt,
+                batch=arguments.batch,
+                seed=arguments.seed,
+                dtype=arguments.dtype,
+            )
+    path = render(graph, arguments.output or f"{graph.name}.svg", **options)
+    if arguments.json:
+        print_json({"path": str(path)})
+    else:
+        say(str(path))
+    return 0

@@ -1,0 +1,171 @@
+"""The verbs and their options."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+from archgraph.errors import UsageError, suggest
+
+__all__ = ["parse_arguments"]
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that raises instead of leaving the process, and suggests what was meant."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}\n{self.format_usage().strip()}")
+
+
+def _runner(module: str, name: str) -> Callable[[argparse.Namespace], int]:
+    """Return a verb's function, imported only when it runs."""
+
+    def run(arguments: argparse.Namespace) -> int:
+        code: int = getattr(import_module(f"archgraph.cli.{module}"), name)(arguments)
+        return code
+
+    return run
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Return the parsed arguments; `run` is the verb's function.
+
+    Raises:
+        UsageError: they do not fit.
+        SystemExit: `--help` or `--version` was asked for.
+    """
+    parser = _build()
+    verbs = parser.get_default("verbs")
+    first = next((word for word in argv if not word.startswith("-")), None)
+    if first is None and not set(argv) & {"-h", "--help", "--version"}:
+        raise UsageError(f"say what to do: archgraph {{{','.join(verbs)}}} SPEC")
+    if first is not None and first not in verbs:
+        close = suggest(first, verbs)
+        hint = f"; did you mean '{close}'?" if close else f"; the verbs are {', '.join(verbs)}"
+        raise UsageError(f"there is no verb '{first}'{hint}")
+    return parser.parse_args(argv)
+
+
+def _build() -> _Parser:
+    from archgraph import __version__
+
+    parser = _Parser(
+        prog="archgraph",
+        description="Neural-network architectures as YAML: their backprop paths, counted, "
+        "derived, measured and drawn.",
+    )
+    parser.add_argument("--version", action="version", version=f"archgraph {__version__}")
+    verbs = parser.add_subparsers(metavar="verb", parser_class=_Parser)
+    for add in (_structure_verbs, _analysis_verbs, _reference_verbs):
+        add(verbs)
+    parser.set_defaults(verbs=list(verbs.choices))
+    return parser
+
+
+def _verb(verbs: Any, name: str, module: str, help: str, *, spec: bool = True) -> _Parser:
+    parser: _Parser = verbs.add_parser(name, help=help, description=help)
+    parser.set_defaults(run=_runner(module, f"run_{name}"))
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    if spec:
+        parser.add_argument("spec", help="a file, the name of a shipped spec, or - for stdin")
+        parser.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="change a param; may be repeated",
+        )
+    return parser
+
+
+def _structure_verbs(verbs: Any) -> None:
+    validate = _verb(verbs, "validate", "structure", "Say everything that is wrong with a spec.")
+    validate.add_argument(
+        "--no-shapes", action="store_true", help="leave out shapes, which need torch"
+    )
+    show = _verb(verbs, "show", "structure", "List a network's layers.")
+    show.add_argument("--shapes", action="store_true", help="work out shapes (loads torch)")
+    _verb(verbs, "expand", "structure", "Print the flat form, with nothing left to compute.")
+    compile_ = _verb(verbs, "compile", "structure", "Print the network as PyTorch source.")
+    _output(compile_, "write the source here instead of printing it")
+
+
+def _analysis_verbs(verbs: Any) -> None:
+    paths = _verb(verbs, "paths", "analysis", "Count and list the paths of a gradient.")
+    _wrt(paths)
+    _view(paths, "op")
+    paths.add_argument("--limit", type=_count, default=20, metavar="N", help="list at most N paths")
+    paths.add_argument("--top", type=_count, metavar="K", help="list the K paths of largest |λ|")
+    paths.add_argument(
+        "--assume",
+        action="append",
+        default=[],
+        metavar="PATTERN=NUMBER",
+        help="a number for the Jacobians of the layers that match, or for one edge's hop",
+    )
+    derive = _verb(verbs, "derive", "analysis", "Write out a derivative, path by path.")
+    _wrt(derive)
+    _view(derive, "state")
+    derive.add_argument("--of", default="L", metavar="NODE", help="what is derived (default L)")
+    derive.add_argument("--form", choices=("partials", "local", "nested"), help="one form only")
+    derive.add_argument("--latex", action="store_true", help="print LaTeX")
+    derive.add_argument("--numbers", action="store_true", help="put in the numbers of one pass")
+    _measured(derive, batch=1)
+    check = _verb(verbs, "check", "analysis", "Hold the path sum against autograd.")
+    _measured(check)
+    check.add_argument("--train", action="store_true", help="in train mode")
+    check.add_argument("--budget", type=_count, metavar="N", help="most paths to split")
+    decompose = _verb(verbs, "decompose", "analysis", "Split a measured gradient exactly.")
+    _wrt(decompose)
+    decompose.add_argument("--by", choices=("path", "edge", "node"), default="edge")
+    decompose.add_argument("--limit", type=_count, default=20, metavar="N", help="show N parts")
+    _measured(decompose)
+    render = _verb(verbs, "render", "analysis", "Draw the network, or a gradient's paths.")
+    _wrt(render, required=False)
+    _output(render, "the picture: .svg, .png, .pdf or .dot (default NAME.svg)")
+    render.add_argument(
+        "--unmeasured", action="store_true", help="with --wrt: draw the paths without measuring"
+    )
+    _measured(render)
+
+
+def _reference_verbs(verbs: Any) -> None:
+    _verb(verbs, "zoo", "reference", "List the specs that ship with archgraph.", spec=False)
+    ops = _verb(verbs, "ops", "reference", "List the ops, or explain one.", spec=False)
+    ops.add_argument("name", nargs="?", help="an op")
+    schema = _verb(verbs, "schema", "reference", "Print the JSON Schema for editors.", spec=False)
+    _output(schema, "write it here instead of printing it")
+
+
+def _wrt(parser: _Parser, *, required: bool = True) -> None:
+    parser.add_argument(
+        "--wrt", required=required, metavar="TARGET", help="a node, input or parameter: fc.weight"
+    )
+
+
+def _view(parser: _Parser, default: str) -> None:
+    parser.add_argument(
+        "--view", choices=("op", "state", "block"), default=default, help="which nodes are seen"
+    )
+
+
+def _measured(parser: _Parser, *, batch: int = 4) -> None:
+    parser.add_argument("--batch", type=_count, default=batch, metavar="N", help="batch size")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of weights and data")
+    parser.add_argument("--dtype", choices=("float64", "float32"), default="float64")
+
+
+def _output(parser: _Parser, help: str) -> None:
+    parser.add_argument("-o", "--output", metavar="FILE", help=help)
+
+
+def _count(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return number

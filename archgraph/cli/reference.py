@@ -1,0 +1,117 @@
+"""Verbs about archgraph itself: zoo, ops, schema."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from archgraph.cli.printing import print_json, print_table, say, write_text
+from archgraph.errors import UsageError, suggest
+from archgraph.ops import Op, catalogue
+from archgraph.ops.op import format_value
+
+__all__ = ["run_ops", "run_schema", "run_zoo"]
+
+
+def run_zoo(arguments: argparse.Namespace) -> int:
+    """List the specs that ship."""
+    from archgraph.paths import count_paths
+    from archgraph.spec import load, zoo
+
+    rows: list[dict[str, Any]] = []
+    for name, path in zoo().items():
+        graph = load(path)
+        first = next(node.name for node in graph.inputs if not node.is_integer)
+        layers = sum(node.kind == "layer" for node in graph.nodes)
+        paths = count_paths(graph, first)
+        rows.append(
+            {"name": name, "layers": layers, "wrt": first, "paths": paths, "about": graph.about}
+        )
+    if arguments.json:
+        print_json({"specs": rows})
+    else:
+        cells = [
+            (r["name"], r["layers"], f"{r['paths']} (∂L/∂{r['wrt']})", r["about"]) for r in rows
+        ]
+        print_table(["spec", "layers", "paths", "about"], cells, right=["layers", "paths"])
+    return 0
+
+
+def run_ops(arguments: argparse.Namespace) -> int:
+    """List the ops, or explain one."""
+    if arguments.name is None:
+        ops = [op for name in catalogue.names() if (op := catalogue.get(name)) is not None]
+        if arguments.json:
+            print_json({"ops": [_describe(op) for op in ops]})
+        else:
+            print_table(["op", "family", "from"], [(_call(op), op.family, op.origin) for op in ops])
+        return 0
+    op = catalogue.get(arguments.name)
+    if op is None:
+        close = suggest(arguments.name, catalogue.names())
+        hint = f"; did you mean {close!r}?" if close else ""
+        raise UsageError(f"there is no op {arguments.name!r}{hint}")
+    if arguments.json:
+        print_json(_describe(op))
+    else:
+        _explain(op)
+    return 0
+
+
+def _call(op: Op) -> str:
+    """Return the signature that a spec may write, the required arguments first."""
+    arguments = [
+        a.name if a.required else f"{a.name}={format_value(a.default)}" for a in op.arguments
+    ]
+    return f"{op.name}({', '.join(arguments)})"
+
+
+def _describe(op: Op) -> dict[str, Any]:
+    return {
+        "name": op.name,
+        "origin": op.origin,
+        "family": op.family,
+        "arguments": [
+            {
+                "name": a.name,
+                "type": a.type,
+                "required": a.required,
+                "default": None if a.required else format_value(a.default),
+            }
+            for a in op.arguments
+        ],
+        "inferred": list(op.inferred),
+        "inputs": [port.name for port in op.ports],
+        "weight_layer": op.weight_layer,
+        "gradient": op.gradient,
+        "parameters": [name for name, _ in op.parameters],
+    }
+
+
+def _explain(op: Op) -> None:
+    say(_call(op))
+    facts = [op.origin, f"family {op.family}"]
+    facts += ["a weight layer"] if op.weight_layer else []
+    facts += ["carries no gradient"] if not op.gradient else []
+    say(", ".join(facts))
+    if op.inferred:
+        say(f"taken from the input: {', '.join(op.inferred)}")
+    if len(op.ports) != 1:
+        listed = ", ".join(p.name if p.required else f"{p.name} (optional)" for p in op.ports)
+        say(f"inputs: {listed or 'none'}")
+    rows = [(a.name, a.type, "" if a.required else format_value(a.default)) for a in op.arguments]
+    if rows:
+        print_table(["argument", "type", "default"], rows)
+
+
+def run_schema(arguments: argparse.Namespace) -> int:
+    """Print the JSON Schema, or write it."""
+    from archgraph.spec.schema import schema
+
+    if arguments.output:
+        text = json.dumps(schema(), ensure_ascii=False, indent=2) + "\n"
+        say(str(write_text(arguments.output, text)))
+    else:
+        print_json(schema())
+    return 0

@@ -1,0 +1,32 @@
+"""The measured gradient: one recorded pass, split exactly.
+
+May import `errors`, `graph`, `paths` and `module`, and nothing that imports them.
+"""
+
+from archgraph.gradient.decompose import Decomposition, Part, decompose, path_gradients
+from archgraph.gradient.flow import EdgeFlow, edge_flow
+from archgraph.gradient.numbers import Numbers, TermNumbers, evaluate
+from archgraph.gradient.recording import autograd, record
+from archgraph.gradient.tape import Cotangents, Pull, Tape
+from archgraph.gradient.tolerance import TOLERANCES, Tolerance, as_dtype, tolerance_of
+
+__all__ = [
+    "TOLERANCES",
+    "Cotangents",
+    "Decomposition",
+    "EdgeFlow",
+    "Numbers",
+    "Part",
+    "Pull",
+    "Tape",
+    "TermNumbers",
+    "Tolerance",
+    "as_dtype",
+    "autograd",
+    "decompose",
+    "edge_flow",
+    "evaluate",
+    "path_gradients",
+    "record",
+    "tolerance_of",
+]

@@ -1,0 +1,200 @@
+"""Make a tape: run a compiled network once, node by node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from archgraph.errors import GradientError
+from archgraph.gradient import merging
+from archgraph.gradient.bundle import Bundle
+from archgraph.gradient.environment import RandomState, forked, prepared, preserved_buffers
+from archgraph.gradient.reference import as_elements, differentiable, run
+from archgraph.gradient.tape import Cell, ParameterUse, Tape
+from archgraph.gradient.verification import verify
+from archgraph.graph import LOSS, Edge, Graph, Node
+from archgraph.module.build import operations
+from archgraph.module.loss import Batch, term_loss
+from archgraph.module.shapes import infer
+from archgraph.paths.target import resolve
+
+__all__ = ["autograd", "record"]
+
+
+def record(
+    graph: Graph, module: nn.Module, batch: Batch, *, train: bool = False, seed: int | None = None
+) -> Tape:
+    """Run the network once and record it, node by node.
+
+    An ordinary forward and backward pass through `module` is made as well, in the same random
+    states, and the tape's outputs, loss and gradients are held against it; a tape that differs is
+    not returned.
+
+    Args:
+        graph: The graph.
+        module: What `archgraph.compile` made of it, in float64 or float32.
+        batch: Inputs and targets, as `archgraph.module.draw` gives them.
+        train: Whether dropout is active and norms use the statistics of the batch.
+        seed: Seed of the dropout masks; default the present random state. The state is left as it
+            was, and so are the module's mode, buffers and gradients.
+
+    Raises:
+        GradientError: torch refuses a pass, or the tape and the module disagree.
+
+    Cost: two forward and two backward passes; all activations are kept.
+    """
+    device = batch.targets[0].device
+    tape = Tape(graph, module, batch, train=train)
+    with forked(device), prepared(module, train=train):
+        if seed is not None:
+            torch.manual_seed(seed)
+        start = RandomState.now(device)
+        with preserved_buffers(module):
+            reference = run(graph, module, batch)
+        start.restore()
+        tape.random_states = reference.random_states
+        _Recorder(tape).record()
+    verify(tape, reference)
+    return tape
+
+
+def autograd(tape: Tape, wrt: str, *, of: str = LOSS, seed: Tensor | None = None) -> Bundle:
+    """Return the derivative of `of` by `wrt` as autograd gives it for the network in one piece.
+
+    The layers are run once more, in the same random states, and nothing is cut.
+
+    Args:
+        tape: A recorded pass.
+        wrt: A node, an input or a parameter.
+        of: The node that is differentiated.
+        seed: The cotangent there; default ones.
+
+    Raises:
+        TargetError: `wrt` or `of` is not in the graph.
+        GradientError: torch refuses the pass.
+
+    Cost: one forward and one backward pass.
+    """
+    target = resolve(tape.graph, wrt)
+    end = tape.graph.position(of)
+    whole = Tape(tape.graph, tape.module, tape.batch, train=tape.train)
+    whole.random_states = tape.random_states
+    with forked(tape.loss.device), prepared(tape.module, train=tape.train):
+        _Recorder(whole, cut=False).record()
+        if target.position is None:
+            sources: Bundle = {0: tape.module.get_parameter(wrt)}
+        else:
+            sources = {k: t for k, t in whole.values[target.position].items() if t.requires_grad}
+        seeds = {k: t for k, t in tape.seed(of, seed).items() if whole.values[end][k].requires_grad}
+        if not (seeds and sources):
+            return {}
+        found = torch.autograd.grad(
+            [whole.values[end][k] for k in seeds],
+            list(sources.values()),
+            list(seeds.values()),
+            allow_unused=True,
+        )
+    return {k: t for k, t in zip(sources, found, strict=True) if t is not None}
+
+
+class _Recorder:
+    """Runs a graph forward, each node on detached copies of what it reads, unless `cut` is off."""
+
+    def __init__(self, tape: Tape, *, cut: bool = True) -> None:
+        self.tape = tape
+        self.cut = cut
+        self.graph = tape.graph
+        self.operations = operations(tape.graph, tape.module)
+        self.dims = infer(tape.graph).dims
+        self.owned: dict[int, list[ParameterUse]] = {}
+        for name, users in tape.graph.parameter_users.items():
+            for position, edge in users:
+                self.owned.setdefault(position, []).append((name, edge))
+
+    def record(self) -> None:
+        inputs = iter(self.tape.batch.inputs)
+        for position, node in enumerate(self.graph.nodes):
+            if node.kind == "input":
+                cell = Cell({}, {}, {})
+                value = next(inputs).detach()
+                values = {0: value if self.cut else value.requires_grad_(differentiable(value))}
+            else:
+                cell = self._cell(position, node)
+                values = dict(cell.outputs)
+                if self.cut:
+                    values = {k: t.detach() for k, t in values.items()}
+            self.tape.cells.append(cell)
+            self.tape.values.append(values)
+
+    def _cell(self, position: int, node: Node) -> Cell:
+        parameters = {use: self._parameter(*use) for use in self.owned.get(position, [])}
+        learnt = {edge: tensor for (_, edge), tensor in parameters.items() if edge is not None}
+        edges = self.graph.into[position]
+        read = {e: self._read(self.graph.edges[e]) for e in edges}
+        terms = {e: (read[e], self.graph.edges[e].scale, learnt.get(e)) for e in edges}
+        try:
+            if node.kind == "loss":
+                outputs = {0: self._loss([terms[e] for e in edges])}
+            else:
+                outputs = as_elements(self._layer(node, terms))
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            raise GradientError(f"{node.name!r} cannot be run alone: {error}") from error
+        leaves = {e: leaf for e, leaf in read.items() if leaf.requires_grad}
+        return Cell(leaves, parameters, outputs)
+
+    def _read(self, edge: Edge) -> Tensor:
+        value = self.tape.values[self.graph.positions[edge.source]].get(edge.element)
+        if value is None:
+            raise GradientError(
+                f"{edge.target!r} reads element {edge.element} of {edge.source!r}, "
+                "which is no tensor"
+            )
+        if not self.cut:
+            return value
+        # detach() makes a tensor of its own, so that each edge is a leaf of its own.
+        return value.detach().requires_grad_(edge.gradient and differentiable(value))
+
+    def _parameter(self, name: str, edge: int | None) -> Tensor:
+        try:
+            parameter = self.tape.module.get_parameter(name)
+        except AttributeError:
+            raise GradientError(f"the compiled network has no parameter {name!r}") from None
+        # A λ is used by the merge and not inside an op, so each edge can have its own.
+        own = edge is not None and self.cut
+        return parameter.detach().requires_grad_() if own else parameter
+
+    def _layer(self, node: Node, terms: Mapping[int, merging.Term]) -> Any:
+        ports: dict[str, Tensor] = {}
+        for port, edges in self.graph.ports(node.name).items():
+            dim = self.dims.get((node.name, port))
+            value = merging.merge(edges[0].kind, [terms[e.index] for e in edges], dim)
+            ports[port] = value.clone() if _may_overwrite(node) else value
+        if node.op is None:
+            return next(iter(ports.values()))
+        if node.name in self.tape.random_states:
+            self.tape.random_states[node.name].restore()
+        return _call(self.operations[node.name], node, ports)
+
+    def _loss(self, terms: Sequence[merging.Term]) -> Tensor:
+        summands = []
+        for i, (value, scale, learnt) in enumerate(terms):
+            term = term_loss(self.graph, i, value, self.tape.batch.targets[i])
+            summands.append(merging.scaled(term, scale, learnt))
+        self.tape.loss_terms = tuple(summand.detach() for summand in summands)
+        return torch.stack(summands).sum()
+
+
+def _may_overwrite(node: Node) -> bool:
+    """Whether the op may work in place, where what it reads would not be its own to change."""
+    return node.op is not None and node.op.op.origin in ("opaque", "plugin")
+
+
+def _call(operation: Callable[..., Any], node: Node, ports: Mapping[str, Tensor]) -> Any:
+    """Call a node's operation on the tensors of its ports."""
+    assert node.op is not None
+    if node.op.op.origin == "opaque":
+        return operation(*ports.values())  # whose own names for its arguments are not known
+    return operation(**ports)

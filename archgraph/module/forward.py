@@ -1,0 +1,301 @@
+"""The body of `forward`: one line for each value that has a name, the rest written in place.
+
+A value is written in place where it is read once, and only if that leaves the order in which
+layers run as it is in the graph: random masks and running statistics depend on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from archgraph.graph import Edge, Graph, Node
+from archgraph.module import text as python
+from archgraph.module.names import Scope
+from archgraph.module.values import Shapes
+from archgraph.ops.rules import tensor_expression
+
+__all__ = ["Calls", "Forward"]
+
+_NESTING = 3
+"""How many calls stand inside each other before a value gets a name."""
+_INDENT = 8
+
+
+@dataclass(frozen=True)
+class Calls:
+    """How the code around it names what `forward` uses."""
+
+    layers: Mapping[str, str]
+    """By node with an op that is no tensor expression: what is called."""
+    scale: Callable[[Edge], str | None]
+    """The text of an edge's λ; None for a plain 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A value that may still be written in place."""
+
+    node: Node
+    text: str
+    depth: int
+    weights: int
+    """Most weight layers inside each other."""
+
+
+@dataclass
+class Forward:
+    """Writes the statements of one `forward`."""
+
+    graph: Graph
+    shapes: Shapes
+    calls: Calls
+    scope: Scope
+    statements: list[str] = field(default_factory=list)
+    _pending: list[_Pending] = field(default_factory=list)
+    _texts: dict[str, str] = field(default_factory=dict)
+    """By node that has a variable: its name."""
+    _grouped: set[str] = field(default_factory=set)
+
+    def write(self) -> tuple[list[str], list[str]]:
+        """Return the names of the arguments, and the statements."""
+        arguments = []
+        for node in self.graph.inputs:
+            self._texts[node.name] = self.scope.choose(node.name)
+            arguments.append(self._texts[node.name])
+        self._count_uses()
+        for node in self.graph.nodes:
+            if (
+                node.kind == "layer"
+                and node.name in self._needed
+                and node.name not in self._grouped
+            ):
+                self._visit(node)
+        self._return()
+        return arguments, self.statements
+
+    # --- which values are read how often ----------------------------------------------------------
+
+    def _count_uses(self) -> None:
+        """Find what runs: what reaches an output, and every layer with a module of its own."""
+        outputs = [node for _, node in self.graph.outputs]
+        self._needed = set(outputs) | set(self.calls.layers)
+        for edge in reversed(self.graph.edges):
+            if edge.target in self._needed:
+                self._needed.add(edge.source)
+        self._uses = dict.fromkeys(self._needed, 0)
+        for edge in self.graph.edges:
+            if edge.target in self._needed:
+                self._uses[edge.source] += 1
+        for node in outputs:
+            self._uses[node] += 1
+        self._groups = {group[0].name: group for group in self._chunk_groups()}
+        for group in self._groups.values():
+            (edge,) = self.graph.edges_into(group[0].name)
+            self._uses[edge.source] -= len(group) - 1
+
+    def _chunk_groups(self) -> list[list[Node]]:
+        """Return the runs of Chunk layers that are all the parts of one value, in order."""
+        groups: list[list[Node]] = []
+        for node in self.graph.nodes:
+            if node.op is None or node.op.name != "Chunk" or node.op.op.origin != "archgraph":
+                continue
+            if groups and self._continues(groups[-1], node):
+                groups[-1].append(node)
+            elif self.shapes.arguments[node.name]["index"] == 0:
+                groups.append([node])
+        size = self.shapes.arguments
+        return [g for g in groups if len(g) > 1 and len(g) == size[g[0].name]["chunks"]]
+
+    def _continues(self, group: list[Node], node: Node) -> bool:
+        first, position = self.shapes.arguments[group[0].name], self.graph.positions
+        edges = [self.graph.edges_into(n.name) for n in (group[0], node)]
+        return (
+            position[node.name] == position[group[-1].name] + 1
+            and self.shapes.arguments[node.name] == {**first, "index": len(group)}
+            and {len(e) for e in edges} == {1}
+            and all(e[0].scale.is_one for e in edges)
+            and edges[0][0].source == edges[1][0].source
+            and edges[0][0].element == edges[1][0].element
+            and {group[0].name, node.name} <= self._needed
+        )
+
+    # --- one node -------------------------------------------------------------------------------
+
+    def _visit(self, node: Node) -> None:
+        if node.name in self._groups:
+            self._unpack(self._groups[node.name])
+            return
+        text, edges = self._compose(node)
+        inlined = self._in_place(edges)
+        if inlined is None or self._too_much(node, text, inlined):
+            self._flush()
+            text, edges = self._compose(node)
+            inlined = []
+        del self._pending[len(self._pending) - len(inlined) :]
+        weight = node.op is not None and node.op.op.weight_layer
+        self._pending.append(
+            _Pending(
+                node,
+                text,
+                max((p.depth for p in inlined), default=0) + (node.op is not None),
+                max((p.weights for p in inlined), default=0) + weight,
+            )
+        )
+        if self._uses[node.name] != 1:
+            self._flush()
+
+    def _in_place(self, edges: Sequence[Edge]) -> list[_Pending] | None:
+        """Return the pending values that these edges read, in the order of the text.
+
+        None if they would not run in the graph's order.
+        """
+        waiting = {pending.node.name: pending for pending in self._pending}
+        inlined = [waiting[edge.source] for edge in edges if edge.source in waiting]
+        if inlined != self._pending[len(self._pending) - len(inlined) :]:
+            return None
+        return inlined
+
+    def _too_much(self, node: Node, text: str, inlined: Sequence[_Pending]) -> bool:
+        if not inlined:
+            return False
+        weights = node.op is not None and node.op.op.weight_layer
+        return (
+            _INDENT + len(text) + len(node.name) + len(" = ") > python.WIDTH
+            or max(p.depth for p in inlined) + (node.op is not None) > _NESTING
+            or (weights and max(p.weights for p in inlined) > 0)
+            or any(text.count(p.text) > 1 or _in_idle_brackets(p.text, text) for p in inlined)
+        )
+
+    def _flush(self) -> None:
+        """Give every pending value a name."""
+        for pending in self._pending:
+            if self._uses[pending.node.name]:
+                name = self.scope.choose(pending.node.name)
+                self._texts[pending.node.name] = name
+                self.statements.append(f"{name} = {pending.text}")
+            else:
+                self.statements.append(pending.text)
+        self._pending.clear()
+
+    def _unpack(self, group: list[Node]) -> None:
+        """Write `q, k, v = x.chunk(3, -1)`."""
+        (edge,) = self.graph.edges_into(group[0].name)
+        inlined = self._in_place([edge])
+        source = self._read(edge)
+        if inlined is None:
+            self._flush()
+            source, inlined = self._read(edge), []
+        del self._pending[len(self._pending) - len(inlined) :]
+        self._flush()
+        arguments = self.shapes.arguments[group[0].name]
+        for node in group:
+            self._texts[node.name] = self.scope.choose(node.name)
+            self._grouped.add(node.name)
+        names = ", ".join(self._texts[node.name] for node in group)
+        source = python.bracket(source, python.ATOM)
+        self.statements.append(
+            f"{names} = {source}.chunk({arguments['chunks']}, {arguments['dim']})"
+        )
+
+    def _return(self) -> None:
+        reads = [Edge(source=node, target="") for _, node in self.graph.outputs]
+        inlined = self._in_place(reads)
+        if inlined is None or len(inlined) != len(self._pending) or len(reads) > 1:
+            self._flush()
+        self.statements.append(f"return {', '.join(self._read(edge) for edge in reads)}")
+
+    # --- texts ------------------------------------------------------------------------------------
+
+    def _compose(self, node: Node) -> tuple[str, list[Edge]]:
+        """Return a node's expression, and its in-edges in the order of the text."""
+        ports: dict[str, str] = {}
+        order: list[Edge] = []
+        for port, edges in self.graph.ports(node.name).items():
+            ports[port], read = self._merge(node, port, edges)
+            order += read
+        if node.op is None:
+            return next(iter(ports.values())), order
+        layer = self.calls.layers.get(node.name)
+        if layer is not None:
+            return python.call(layer, self._arguments(node, ports)), order
+        arguments = tuple(self.shapes.arguments[node.name].items())
+        text = tensor_expression(replace(node.op, arguments=arguments), ports)
+        assert text is not None
+        return text, order
+
+    def _arguments(self, node: Node, ports: Mapping[str, str]) -> list[str]:
+        """Return the arguments of a layer's call, by name where that is needed."""
+        assert node.op is not None
+        names = [port.name for port in node.op.op.ports]
+        if node.op.op.origin == "opaque" or list(ports) == names[: len(ports)]:
+            return list(ports.values())
+        return [f"{port}={text}" for port, text in ports.items()]
+
+    def _read(self, edge: Edge) -> str:
+        """Return the text of the value that an edge reads."""
+        text = self._texts.get(edge.source)
+        if text is None:
+            text = next(p.text for p in self._pending if p.node.name == edge.source)
+        if edge.source in self.shapes.tuples:
+            text = f"{python.bracket(text, python.ATOM)}[{edge.element}]"
+        return text
+
+    def _merge(self, node: Node, port: str, edges: tuple[Edge, ...]) -> tuple[str, list[Edge]]:
+        if edges[0].kind == "concat":
+            return self._concat(node, port, edges), list(edges)
+        if edges[0].kind == "multiply":
+            factors = [self._factor(edge, first=edge is edges[0]) for edge in edges]
+            return " * ".join(factors), list(edges)
+        return self._sum(edges)
+
+    def _factor(self, edge: Edge, *, first: bool) -> str:
+        text = self._scaled(edge)
+        return python.bracket(text, python.PRODUCT if first else python.UNARY)
+
+    def _scaled(self, edge: Edge) -> str:
+        """Return λ · value."""
+        text = self._read(edge)
+        factor = self.calls.scale(edge)
+        if factor is None:
+            return text
+        text = python.bracket(text, python.UNARY)
+        if factor == "-1.0":
+            return f"-{text}"
+        return f"{python.bracket(factor, python.PRODUCT)} * {text}"
+
+    def _sum(self, edges: tuple[Edge, ...]) -> tuple[str, list[Edge]]:
+        # `torch.add` adds λ·x to another term, so a term without λ goes first.
+        first = next((e for e in edges if self.calls.scale(e) is None), edges[0])
+        order = [first, *(e for e in edges if e is not first)]
+        text = self._scaled(first)
+        for edge in order[1:]:
+            text = self._plus(text, edge)
+        return text, order
+
+    def _plus(self, text: str, edge: Edge) -> str:
+        factor = self.calls.scale(edge)
+        if factor is None:
+            return f"{text} + {python.bracket(self._read(edge), python.PRODUCT)}"
+        if edge.scale.learn is not None:
+            return f"{text} + {self._scaled(edge)}"
+        if factor == "-1.0":
+            return f"{text} - {python.bracket(self._read(edge), python.PRODUCT)}"
+        return python.call("torch.add", [text, self._read(edge), f"alpha={factor}"])
+
+    def _concat(self, node: Node, port: str, edges: tuple[Edge, ...]) -> str:
+        values = [self.shapes.element(edge.source, edge.element) for edge in edges]
+        texts = [self._scaled(edge) for edge in edges]
+        batch = next((e for e, v in zip(edges, values, strict=True) if v.batched), None)
+        if batch is not None:
+            size = f"{python.bracket(self._read(batch), python.ATOM)}.shape[0]"
+            for i, value in enumerate(values):
+                if not value.batched:
+                    rest = ", ".join("-1" for _ in value.shape)
+                    texts[i] = f"{python.bracket(texts[i], python.ATOM)}.expand({size}, {rest})"
+        axis = self.shapes.dims[node.name, port]
+        return python.call("torch.cat", [f"[{', '.join(texts)}]", f"dim={axis}"])
+
+
+def _in_idle_brackets(inner: str, text: str) -> bool:
+    return f" ({inner})" in f" {text}" and python.precedence(inner) == python.ATOM

@@ -1,0 +1,262 @@
+"""A graph as the Python that a person would have written.
+
+The text is put together from parts: `constructor` writes what a class holds, `forward` what it
+does, `sizes` the numbers as expressions of the spec's params.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from archgraph.errors import UsageError
+from archgraph.graph import Graph, Node
+from archgraph.module import text as python
+from archgraph.module.constructor import Constructor
+from archgraph.module.forward import Calls, Forward
+from archgraph.module.names import RESERVED, Scope, class_name
+from archgraph.module.shapes import infer
+from archgraph.module.sizes import SizeTexts
+from archgraph.module.values import Shapes, Value
+
+__all__ = ["Emission", "emit", "source"]
+
+
+def source(graph: Graph) -> str:
+    """Return the network as Python source: one class, named attributes, plain expressions.
+
+    The text needs torch, and archgraph only where one of its modules is used. The class takes the
+    spec's params as keywords; `forward` takes the inputs in order and returns the output, or a
+    tuple of several.
+
+    Raises:
+        SpecError: the shapes do not fit.
+        UsageError: an op is a callable that no `import` finds, such as a lambda.
+
+    Example:
+        >>> from archgraph.graph import GraphBuilder
+        >>> from archgraph.ops import parse_call
+        >>> builder = GraphBuilder("toy")
+        >>> x = builder.input("x", (8,))
+        >>> fc = builder.layer("fc", parse_call("Linear(8)"), [x])
+        >>> y = builder.layer("y", parse_call("ReLU"), [fc, x])
+        >>> print(source(builder.build()).partition("def forward")[2])
+        (self, x: Tensor) -> Tensor:
+                return self.y(self.fc(x) + x)
+        <BLANKLINE>
+    """
+    emission = emit(graph)
+    if emission.bindings:
+        name = next(iter(emission.binders))
+        raise UsageError(
+            f"the op of '{name}' is a callable that no import finds, so it has no source; "
+            "compile() takes it as it is, or move it to a module of its own"
+        )
+    return emission.text
+
+
+@dataclass(frozen=True)
+class Emission:
+    """A network's text, and what the text needs that it cannot import."""
+
+    text: str
+    class_name: str
+    bindings: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    """By global name: a callable of the user."""
+    binders: Mapping[str, str] = field(default_factory=dict)
+    """By node: the global name of its callable."""
+
+
+def emit(graph: Graph) -> Emission:
+    """Return the text of a graph's module, and the callables that it is to be given.
+
+    A callable that can be imported is imported; another is a global name of the generated module,
+    which `compile` puts there. A user's `nn.Module` is copied, so that it stays as it is.
+
+    Raises:
+        SpecError: the shapes do not fit.
+    """
+    return _Emitter(graph, infer(graph)).emit()
+
+
+class _Emitter:
+    def __init__(self, graph: Graph, shapes: Shapes) -> None:
+        self.graph, self.shapes = graph, shapes
+        self.class_name = class_name(graph.name)
+        self.globals = Scope({self.class_name, *graph.params})
+        self.imports: dict[str, set[str]] = {"torch": {"Tensor", "nn"}}
+        self.bindings: dict[str, Callable[..., Any]] = {}
+        self.binders: dict[str, str] = {}
+        self._names: dict[int, str] = {}
+
+    def emit(self) -> Emission:
+        constructor = Constructor(
+            self.graph, self.shapes, SizeTexts(self.graph, self.shapes), self._name_of
+        )
+        held = constructor.write()
+        reset = constructor.write_reset()
+        used = {*self.bindings, *(name for names in self.imports.values() for name in names)}
+        forward = Forward(
+            self.graph,
+            self.shapes,
+            Calls(constructor.layers, constructor.scale),
+            Scope({self.class_name, *used}),
+        )
+        arguments, statements = forward.write()
+        body = [
+            *self._head(),
+            "",
+            *self._constructor(constructor.signature(), held, bool(reset)),
+            *(["", *_reset(reset)] if reset else []),
+            "",
+            *self._forward(arguments, statements),
+        ]
+        lines = [
+            *(python.docstring(self.graph.about) if self.graph.about else []),
+            *([""] if self.graph.about else []),
+            *self._imports("\n".join(body)),
+            *self._bound(),
+            "",
+            "",
+            *body,
+        ]
+        return Emission("\n".join(lines) + "\n", self.class_name, self.bindings, self.binders)
+
+    # --- what is called what ----------------------------------------------------------------------
+
+    def _name_of(self, node: Node) -> str:
+        """Return how the class or callable of a node's op is called, and import it."""
+        assert node.op is not None
+        op = node.op.op
+        if op.origin == "torch.nn":
+            return f"nn.{op.name}"
+        if op.origin == "archgraph":
+            if op.name not in RESERVED | {self.class_name}:
+                self.imports.setdefault("archgraph.nn", set()).add(op.name)
+                return op.name
+            self.imports.setdefault("archgraph", set()).add(f"nn as {op.name}")
+        assert op.function is not None
+        known = self._names.get(id(op.function))
+        if known is None:
+            known = self._names[id(op.function)] = self._callable(node, op.function)
+        if known in self.bindings:
+            self.binders[node.name] = known
+        return known
+
+    def _callable(self, node: Node, function: Callable[..., Any]) -> str:
+        name = getattr(function, "__name__", "")
+        module = home(function)
+        if module is not None and name not in RESERVED | {self.class_name}:
+            self.imports.setdefault(module, set()).add(name)
+            return name
+        stem = name if name.isidentifier() else f"{node.name}_function"
+        stem = f"{node.name}_module" if isinstance(function, nn.Module) else stem
+        chosen = self.globals.choose(stem)
+        self.bindings[chosen] = function
+        return chosen
+
+    # --- parts of the text ----------------------------------------------------------------------
+
+    def _imports(self, body: str) -> list[str]:
+        plain = [name for name in ("copy", "math") if f"{name}." in body]
+        froms = {m: n for m, n in self.imports.items() if not m.startswith("archgraph")}
+        if "Sequence[" in body:
+            plain.append("collections.abc")
+        standard = [
+            "from collections.abc import Sequence" if m == "collections.abc" else f"import {m}"
+            for m in plain
+        ]
+        own = {m: n for m, n in self.imports.items() if m.startswith("archgraph")}
+        third = ["import torch"] if "torch." in body else []
+        third += [
+            f"from {m} import {', '.join(_sorted(names))}" for m, names in sorted(froms.items())
+        ]
+        first = [f"from {m} import {', '.join(_sorted(names))}" for m, names in sorted(own.items())]
+        blocks = [block for block in (standard, third, first) if block]
+        return [line for i, block in enumerate(blocks) for line in ([""] if i else []) + block]
+
+    def _bound(self) -> list[str]:
+        if not self.bindings:
+            return []
+        names = ", ".join(self.bindings)
+        return ["", f"# Given from outside, and no part of this text: {names}."]
+
+    def _head(self) -> list[str]:
+        takes = ", ".join(
+            f"{node.name} {_shown(self.shapes[node.name])}" for node in self.graph.inputs
+        )
+        returns = ", ".join(
+            f"{name} {_shown(self.shapes[node])}" for name, node in self.graph.outputs
+        )
+        text = f"Takes {takes or 'nothing'}; returns {returns}."
+        return [f"class {self.class_name}(nn.Module):", *python.docstring(text, 4)]
+
+    def _constructor(self, keywords: list[str], held: list[str], reset: bool) -> list[str]:
+        return [
+            *_definition("__init__", ["self", *keywords], "None"),
+            "        super().__init__()",
+            *(line for statement in held for line in python.layout(statement, 8)),
+            *(["        self.reset_parameters()"] if reset else []),
+        ]
+
+    def _forward(self, arguments: list[str], statements: list[str]) -> list[str]:
+        several = len(self.graph.outputs)
+        kind = f"tuple[{', '.join(['Tensor'] * several)}]" if several > 1 else "Tensor"
+        typed = [f"{name}: Tensor" for name in arguments]
+        lines = (line for statement in statements for line in python.layout(statement, 8))
+        return [*_definition("forward", ["self", *typed], kind), *lines]
+
+
+def _definition(name: str, arguments: list[str], result: str) -> list[str]:
+    line = f"    def {name}({', '.join(arguments)}) -> {result}:"
+    if len(line) <= python.WIDTH:
+        return [line]
+    together = f"        {', '.join(arguments)}"
+    inner = [together] if len(together) <= python.WIDTH else [f"        {a}," for a in arguments]
+    return [f"    def {name}(", *inner, f"    ) -> {result}:"]
+
+
+def _reset(statements: list[str]) -> list[str]:
+    lines = ["    def reset_parameters(self) -> None:", '        """Start the weights anew."""']
+    for statement in statements:
+        inner = statement.lstrip()
+        indent = 8 + len(statement) - len(inner)
+        if inner.startswith("for ") and indent + len(inner) > python.WIDTH:
+            layers = inner.removeprefix("for layer in (").removesuffix("):").split(", ")
+            lines += [f"{' ' * indent}for layer in ("]
+            lines += [f"{' ' * indent}    {layer}," for layer in layers]
+            lines += [f"{' ' * indent}):"]
+        elif inner.startswith("for "):
+            lines.append(" " * indent + inner)
+        else:
+            lines += python.layout(inner, indent)
+    return lines
+
+
+def _shown(value: Value) -> str:
+    sizes = ", ".join(["batch" if value.batched else "1", *map(str, value.shape)])
+    kind = "" if value.is_float else f" of {value.dtype}"
+    return f"({sizes}){kind}"
+
+
+def _sorted(names: set[str]) -> list[str]:
+    """Sort names as import sorters do: constants, then classes, then the rest."""
+    return sorted(names, key=lambda n: (not n.isupper(), not n[:1].isupper(), n))
+
+
+def home(function: Callable[..., Any]) -> str | None:
+    """Return the module from which an import gives this very object in any program, or None."""
+    name, module = getattr(function, "__name__", ""), getattr(function, "__module__", None) or ""
+    if not name.isidentifier() or module.startswith(("__main__", "archgraph_generated")):
+        return None
+    # The functions of torch call private modules their home.
+    public = ("torch", "torch.nn.functional") if module.startswith("torch") or not module else ()
+    for candidate in (*public, module):
+        holder = sys.modules.get(candidate)
+        if holder is not None and vars(holder).get(name) is function:
+            return str(candidate)
+    return None

@@ -1,0 +1,1 @@
+"""Figures to reach, measured side by side in one run."""

@@ -1,0 +1,208 @@
+"""The tape against the compiled module: values, gradients, and what it leaves behind."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from torch import nn
+
+from archgraph.errors import GradientError, UsageError
+from archgraph.gradient import merging, record, tolerance_of
+from archgraph.gradient.recording import _Recorder
+from archgraph.graph import GraphBuilder, Scale, Term
+from archgraph.module.loss import loss
+from archgraph.ops import opaque
+from archgraph.ops import parse_call as call
+from tests.gradient.networks import HARD, made, recorded, residual, strange, tuples
+from tests.strategies import graphs
+
+
+def assert_equals_backward(graph, *, train=False, batch=3):
+    """Hold outputs, loss, and gradients of inputs and parameters against `loss.backward()`."""
+    module, drawn = made(graph, batch=batch)
+    tape = record(graph, module, drawn, train=train, seed=5)
+    module.train(train)
+    for value in drawn.inputs:
+        value.requires_grad_(value.is_floating_point())
+    torch.manual_seed(5)
+    outputs = module(*drawn.inputs)
+    total = loss(graph, outputs, drawn)
+    found = tape.cotangents()
+    everything = outputs if isinstance(outputs, tuple) else (outputs,)
+    for ours, theirs in zip(tape.outputs(), everything, strict=True):
+        torch.testing.assert_close(ours, theirs.detach(), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(tape.loss, total.detach(), rtol=1e-10, atol=1e-12)
+    if not total.requires_grad:
+        assert not any(t.any() for t in found.parameters.values())
+        return
+    total.backward()
+    for position, value in enumerate(drawn.inputs):
+        if value.grad is not None:
+            torch.testing.assert_close(found.nodes[position][0], value.grad, rtol=1e-9, atol=1e-12)
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        theirs = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        ours = found.parameters.get(name, torch.zeros_like(parameter))
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(graph=graphs())
+def test_random_networks_have_the_gradients_of_an_ordinary_backward(graph):
+    assert_equals_backward(graph)
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("name", sorted(HARD))
+def test_hard_networks_have_the_gradients_of_an_ordinary_backward(name, train):
+    assert_equals_backward(HARD[name], train=train)
+
+
+def test_dropout_is_recorded_with_the_masks_of_the_seed():
+    graph = residual(2)
+    module, drawn = made(graph, batch=8)
+    one, same, other = (record(graph, module, drawn, train=True, seed=s) for s in (1, 1, 2))
+    assert torch.equal(one.outputs()[0], same.outputs()[0])
+    assert not torch.equal(one.outputs()[0], other.outputs()[0])
+
+
+def test_recording_leaves_no_trace():
+    graph = residual(2)
+    module, drawn = made(graph, batch=8)
+    module.drop0.inplace = True
+    module.eval()
+    module.bn1.train()
+    module.fc0.weight.requires_grad_(False)
+    state = {key: value.clone() for key, value in module.state_dict().items()}
+    buffers = {name: id(buffer) for name, buffer in module.named_buffers()}
+    random = torch.get_rng_state()
+    fast = torch.backends.mha.get_fastpath_enabled()
+    tape = record(graph, module, drawn, train=True, seed=3)
+    assert torch.equal(random, torch.get_rng_state())
+    assert all(torch.equal(value, state[key]) for key, value in module.state_dict().items())
+    assert {name: id(buffer) for name, buffer in module.named_buffers()} == buffers
+    assert module.drop0.inplace
+    assert not module.training
+    assert module.bn1.training
+    assert not module.fc0.weight.requires_grad
+    assert all(parameter.grad is None for parameter in module.parameters())
+    assert torch.backends.mha.get_fastpath_enabled() == fast
+    # Frozen or not, the loss depends on it.
+    assert tape.cotangents().parameters["fc0.weight"].any()
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_layers_with_a_state_see_the_same_state_in_every_pass(train):
+    graph = HARD["strange"]
+    module, drawn = made(graph)
+    first, second = (record(graph, module, drawn, train=train, seed=0) for _ in range(2))
+    assert torch.equal(first.loss, second.loss)
+    assert module.noisy.calls == 0
+
+
+def test_in_place_where_no_one_else_reads_is_harmless():
+    recorded(strange(lambda v: v.mul_(2)))
+
+
+def test_in_place_where_another_layer_reads_is_caught():
+    b = GraphBuilder("overwritten")
+    b.input("x", (3,))
+    b.layer("fc", call("Linear(3)"), ["x"])
+    b.layer("f", opaque(lambda v: v.mul_(2)), ["fc"])
+    b.layer("y", None, ["f", "fc"])
+    with pytest.raises(GradientError, match="in its input in place|in place"):
+        recorded(b.build())
+
+
+def test_a_layer_that_fails_is_an_error_of_ours():
+    def fails_in_float64(value):
+        if value.dtype == torch.float64:
+            raise RuntimeError("no such luck")
+        return value
+
+    graph = strange(fails_in_float64)
+    with pytest.raises(GradientError, match="cannot be run and differentiated: no such luck"):
+        recorded(graph)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda kind, terms, dim: terms[0][0],
+        lambda kind, terms, dim: sum(value for value, _, _ in terms),
+        lambda kind, terms, dim: 1.0001 * merging_merge(kind, terms, dim),
+    ],
+    ids=["drops a term", "forgets λ", "is a little off"],
+)
+def test_a_broken_tape_is_caught(monkeypatch, broken):
+    monkeypatch.setattr(merging, "merge", broken)
+    with pytest.raises(GradientError, match="recorded node by node"):
+        recorded(residual(2, scale=0.5))
+
+
+merging_merge = merging.merge
+
+
+def test_wrong_gradients_of_right_values_are_caught(monkeypatch):
+    class Halved(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, value):
+            return value.clone()
+
+        @staticmethod
+        def backward(ctx, cotangent):
+            return cotangent / 2
+
+    monkeypatch.setattr(merging, "merge", lambda *args: Halved.apply(merging_merge(*args)))
+    with pytest.raises(GradientError, match="∂L/∂"):
+        recorded(residual(1))
+
+
+def test_other_masks_than_the_module_s_are_caught(monkeypatch):
+    original = _Recorder.record
+
+    def forgetful(self):
+        self.tape.random_states = {}
+        torch.manual_seed(99)
+        original(self)
+
+    monkeypatch.setattr(_Recorder, "record", forgetful)
+    with pytest.raises(GradientError, match="recorded node by node"):
+        recorded(residual(2), batch=8, train=True)
+
+
+def test_float32_is_recorded_and_float16_is_refused():
+    assert recorded(residual(1), dtype=torch.float32).dtype == torch.float32
+    with pytest.raises(UsageError, match="float64 or float32"):
+        tolerance_of(torch.float16)
+
+
+def test_cotangents_of_a_node_take_a_seed():
+    b = GraphBuilder("two")
+    b.input("x", (2,))
+    b.layer("y", None, [Term("x", Scale(3))])
+    tape = recorded(b.build(), batch=1)
+    seed = torch.tensor([[1.0, -2.0]], dtype=torch.float64)
+    assert tape.cotangents("y", seed).nodes[0][0].tolist() == [[3, -6]]
+    assert tape.cotangents("y").nodes[0][0].tolist() == [[3, 3]]
+    with pytest.raises(UsageError, match=r"has its shape \(1, 2\), not \(2,\)"):
+        tape.cotangents("y", torch.ones(2))
+
+
+def test_elements_of_a_tuple_have_gradients_of_their_own():
+    tape = recorded(tuples())
+    split = tape.graph.position("split")
+    readout = tape.batch.targets[0]
+    weight = tape.module.get_parameter("a.weight")
+    cotangent = tape.cotangents().nodes[split]
+    torch.testing.assert_close(cotangent[1], readout)
+    torch.testing.assert_close(cotangent[0], readout @ weight.detach() + readout)
+
+
+def test_the_module_may_hold_a_layer_in_place_of_its_own():
+    graph = HARD["blocks"]
+    module, drawn = made(graph)
+    module.act0 = nn.ReLU(inplace=True)
+    tape = record(graph, module, drawn)
+    assert module.act0.inplace
+    assert (tape.values[graph.position("act0")][0] >= 0).all()

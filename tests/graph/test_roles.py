@@ -1,0 +1,61 @@
+"""The rule for skips, held against what a person called skips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from archgraph.graph import GraphBuilder, Term
+from archgraph.ops.calls import parse_call
+from archgraph.spec import parse
+
+_ALL = yaml.safe_load((Path(__file__).parent / "roles.yaml").read_text(encoding="utf-8"))
+CASES = {
+    name: case
+    for name, case in _ALL.items()
+    if "blocks:" not in case["spec"] and "repeat:" not in case["spec"]
+}
+
+
+def test_the_flat_cases_are_all_there():
+    assert (len(_ALL), len(CASES)) == (55, 48)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_skips(name):
+    graph = parse(CASES[name]["spec"], file=name)
+    assert sorted(e.id for e in graph.edges if e.role == "skip") == sorted(CASES[name]["skips"])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_branches_stand_beside_skips_only(name):
+    graph = parse(CASES[name]["spec"], file=name)
+    for node in graph.nodes:
+        roles = {
+            e.role
+            for e in graph.edges_into(node.name)
+            if e.kind in ("add", "concat") and e.gradient
+        }
+        assert roles <= {"skip", "branch"} if "skip" in roles else roles <= {"none"}
+
+
+def test_of_two_terms_that_bypass_each_other_the_upstream_one_is_the_skip():
+    # y = a + b with a = σ(W₂w)·x and b = w = W₁x: x reaches y through w, and w through the gate.
+    builder = GraphBuilder("mutual")
+    x = builder.input("x", (4,))
+    w = builder.layer("w", parse_call("Linear(4)"), [x])
+    t = builder.layer("t", parse_call("Linear(4)"), [w])
+    gate = builder.layer("gate", parse_call("Sigmoid"), [t])
+    a = builder.layer("a", None, [gate, x], merge="multiply")
+    builder.layer("y", None, [a, w])
+    assert [e.role for e in builder.build().edges_into("y")] == ["skip", "branch"]
+
+
+def test_a_force_beats_the_rule():
+    builder = GraphBuilder("forced")
+    x = builder.input("x", (4,))
+    f = builder.layer("f", parse_call("Linear(4)"), [x])
+    builder.layer("y", None, [Term(f, forced=True), Term(x, forced=False)])
+    assert [e.role for e in builder.build().edges_into("y")] == ["skip", "branch"]
