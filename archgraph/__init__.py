@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from archgraph.checking import check
     from archgraph.errors import ArchgraphError, SpecError
-    from archgraph.gradient import decompose
+    from archgraph.gradient import decompose, run_once
     from archgraph.graph import Graph, GraphBuilder, Term, learnable
     from archgraph.module import compile, source
     from archgraph.ops import opaque
@@ -45,6 +45,7 @@ _HOMES: Final = {
     "opaque": "ops",
     "parse": "spec",
     "rank_paths": "paths",
+    "run_once": "gradient",
     "render": "picture",
     "sample_paths": "paths",
     "source": "module",
@@ -74,6 +75,7 @@ __all__ = [
     "parse",
     "rank_paths",
     "render",
+    "run_once",
     "sample_paths",
     "source",
     "zoo",

@@ -129,7 +129,7 @@ def parse(text: str) -> ast.expr:
         raise ExpressionError(f"cannot be read: {type(error).__name__}") from None
     for node in ast.walk(tree):
         if hasattr(node, "col_offset"):
-            node.col_offset += lead - 1  # type: ignore[attr-defined]
+            node.col_offset += lead - 1
             node.end_col_offset += lead - 1  # type: ignore[attr-defined]
         if isinstance(node, ast.Constant) and isinstance(node.value, float):
             node.value = parse_decimal(text[node.col_offset : node.end_col_offset])  # type: ignore[assignment]
@@ -151,7 +151,8 @@ def parse_decimal(text: str) -> Number:
     match = _DECIMAL.match(text)
     if match is None or abs(int(match[3] or 0)) > 300 or len(text) > 400:
         return float(text)
-    return _simplify(Fraction(text.replace("_", "")))
+    exact: Number = _simplify(Fraction(text.replace("_", "")))
+    return exact
 
 
 def _simplify(value: Any) -> Any:
@@ -212,8 +213,12 @@ def binary(node: ast.BinOp, left: Value, right: Value) -> Number:
     a, b = _operand(node.left, left), _operand(node.right, right)
     try:
         if isinstance(node.op, ast.Div):
-            both_exact = not isinstance(a, float) and not isinstance(b, float)
-            return _simplify(Fraction(a) / Fraction(b)) if both_exact else a / b  # type: ignore[no-any-return]
+            quotient: Number = (
+                a / b
+                if isinstance(a, float) or isinstance(b, float)
+                else (_simplify(Fraction(a) / Fraction(b)))
+            )
+            return quotient
         if isinstance(node.op, ast.Pow):
             return _power(node, a, b)
         operation = _BINARY.get(type(node.op))
@@ -234,7 +239,7 @@ def _power(node: ast.BinOp, base: Number, exponent: Number) -> Number:
         if size * abs(int(exponent)) > MAX_BITS:
             raise ExpressionError.at(node, "the number is too large")
         return _check_size(node, _simplify(Fraction(base) ** int(exponent)))
-    result = float(base) ** float(exponent)
+    result: float | complex = float(base) ** float(exponent)
     if isinstance(result, complex):
         raise ExpressionError.at(node, "a power of a negative number is not real")
     return result
@@ -280,7 +285,7 @@ def evaluate_node(node: ast.expr, names: Mapping[str, Value]) -> Value:
     match node:
         case ast.Constant(value=value):
             if isinstance(value, int | float | Fraction):
-                return _check_size(node, value) if not isinstance(value, bool) else value
+                return value if isinstance(value, bool) else _check_size(node, value)
             if value is None or isinstance(value, str):
                 return value
             raise ExpressionError.at(node, "this literal is not allowed")

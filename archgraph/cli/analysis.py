@@ -87,9 +87,7 @@ def run_derive(arguments: argparse.Namespace) -> int:
     if arguments.numbers:
         from archgraph.gradient import evaluate, run_once
 
-        tape = run_once(
-            graph, batch=arguments.batch, seed=arguments.seed, dtype=arguments.dtype
-        )
+        tape = run_once(graph, batch=arguments.batch, seed=arguments.seed, dtype=arguments.dtype)
         numbers = evaluate(derivation, tape)
     if arguments.json:
         extra = {} if numbers is None else {"numbers": numbers.to_dict()}

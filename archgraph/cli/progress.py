@@ -15,7 +15,13 @@ def progress(unit: str) -> Iterator[Callable[[int, int], None]]:
     Args:
         unit: What is counted, in the plural.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     from archgraph.cli.printing import console
 

@@ -3,10 +3,11 @@
 May import `errors`, `graph`, `paths` and `module`, and nothing that imports them.
 """
 
-from archgraph.gradient.decompose import Decomposition, Part, decompose, path_gradients
 from archgraph.gradient.flow import EdgeFlow, edge_flow
 from archgraph.gradient.numbers import Numbers, TermNumbers, evaluate
+from archgraph.gradient.once import run_once
 from archgraph.gradient.recording import autograd, record
+from archgraph.gradient.splitting import Decomposition, Part, decompose, path_gradients
 from archgraph.gradient.tape import Cotangents, Pull, Tape
 from archgraph.gradient.tolerance import TOLERANCES, Tolerance, as_dtype, tolerance_of
 
@@ -28,5 +29,6 @@ __all__ = [
     "evaluate",
     "path_gradients",
     "record",
+    "run_once",
     "tolerance_of",
 ]

@@ -13,9 +13,23 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-__all__ = ["Bundle", "accumulate", "difference", "inner", "is_finite", "norm", "relative_share"]
+__all__ = [
+    "Bundle",
+    "accumulate",
+    "difference",
+    "differentiable",
+    "inner",
+    "is_finite",
+    "norm",
+    "relative_share",
+]
 
 Bundle: TypeAlias = Mapping[int, Tensor]
+
+
+def differentiable(tensor: Tensor) -> bool:
+    """Whether a gradient can flow through it: integers and booleans have none."""
+    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def accumulate(total: dict[int, Tensor], element: int, term: Tensor) -> None:

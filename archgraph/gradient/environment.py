@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from archgraph.gradient.bundle import differentiable
+
 __all__ = ["RandomState", "forked", "prepared", "preserved_buffers"]
 
 
@@ -67,7 +69,7 @@ def prepared(module: nn.Module, *, train: bool) -> Iterator[None]:
 def _flags(module: nn.Module) -> Iterator[None]:
     modes = [(part, part.training) for part in module.modules()]
     in_place: list[Any] = [m for m in module.modules() if getattr(m, "inplace", False) is True]
-    frozen = [p for p in module.parameters() if not p.requires_grad and _differentiable(p)]
+    frozen = [p for p in module.parameters() if not p.requires_grad and differentiable(p)]
     try:
         for part in in_place:
             part.inplace = False
@@ -81,10 +83,6 @@ def _flags(module: nn.Module) -> Iterator[None]:
             part.inplace = True
         for part, mode in modes:
             part.training = mode
-
-
-def _differentiable(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_complex()
 
 
 @contextmanager

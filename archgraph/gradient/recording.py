@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from archgraph.errors import GradientError
 from archgraph.gradient import merging
-from archgraph.gradient.bundle import Bundle
+from archgraph.gradient.bundle import Bundle, differentiable
 from archgraph.gradient.environment import RandomState, forked, prepared, preserved_buffers
-from archgraph.gradient.reference import as_elements, differentiable, run
+from archgraph.gradient.reference import as_elements, run
 from archgraph.gradient.tape import Cell, ParameterUse, Tape
 from archgraph.gradient.verification import verify
 from archgraph.graph import LOSS, Edge, Graph, Node

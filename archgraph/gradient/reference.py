@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from archgraph.errors import GradientError
-from archgraph.gradient.bundle import Bundle
+from archgraph.gradient.bundle import Bundle, differentiable
 from archgraph.gradient.environment import RandomState
 from archgraph.graph import Graph
 from archgraph.module.loss import Batch, loss
 
-__all__ = ["Reference", "as_elements", "differentiable", "run"]
+__all__ = ["Reference", "as_elements", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +68,6 @@ def run(
         gradients=gradients,
         random_states=observer.states,
     )
-
-
-def differentiable(tensor: Tensor) -> bool:
-    """Whether a gradient can flow through it: integers and booleans have none."""
-    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def as_elements(value: Any) -> dict[int, Tensor]:
@@ -154,7 +149,7 @@ class _Observer:
             # what is returned may be overwritten.
             copies = {i: t.clone() for i, t in as_elements(result).items() if differentiable(t)}
             self.values[name] = copies
-            if isinstance(result, Tensor):
+            if not isinstance(result, tuple | list):
                 return copies.get(0, result)
             return tuple(copies.get(i, item) for i, item in enumerate(result))
 

@@ -7,7 +7,8 @@ ordinary `torch.autograd.grad`. Everything else in this package is made of these
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from archgraph.errors import GradientError, UsageError
-from archgraph.gradient.bundle import Bundle, accumulate
+from archgraph.gradient.bundle import Bundle, accumulate, differentiable
 from archgraph.gradient.environment import RandomState
 from archgraph.graph import LOSS, Graph
 from archgraph.module.loss import Batch
@@ -139,23 +140,24 @@ class Tape:
         cotangent: Bundle,
         sources: Sequence[Tensor],
         *,
-        differentiable: bool = False,
+        twice: bool = False,
     ) -> list[Tensor]:
         """Return Jᵀ·cotangent for each of `sources`, zeros where it does not depend on one."""
         cell = self.cells[position]
         live = [k for k in cotangent if k in cell.outputs and cell.outputs[k].requires_grad]
-        asked = [i for i, source in enumerate(sources) if source.requires_grad]
+        asked = [i for i, source in enumerate(sources) if differentiable(source)]
         found: list[Tensor | None] = [None] * len(sources)
         if live and asked:
             try:
-                gradients = torch.autograd.grad(
-                    [cell.outputs[k] for k in live],
-                    [sources[i] for i in asked],
-                    [cotangent[k] for k in live],
-                    retain_graph=True,
-                    create_graph=differentiable,
-                    allow_unused=True,
-                )
+                with _thawed(sources[i] for i in asked):
+                    gradients = torch.autograd.grad(
+                        [cell.outputs[k] for k in live],
+                        [sources[i] for i in asked],
+                        [cotangent[k] for k in live],
+                        retain_graph=True,
+                        create_graph=twice,
+                        allow_unused=True,
+                    )
             except RuntimeError as error:
                 name = self.graph.nodes[position].name
                 raise GradientError(f"{name!r} cannot be differentiated: {error}") from error
@@ -196,10 +198,14 @@ class Tape:
         keys = list(tangents)
         sources = [cell.leaves[k] if isinstance(k, int) else cell.parameters[k] for k in keys]
         seeds = {k: t.detach().clone().requires_grad_() for k, t in cotangent.items()}
-        pulled = self._grad(position, seeds, sources, differentiable=True)
+        pulled = self._grad(position, seeds, sources, twice=True)
+        # J·ẋ is made of what depends on the seeds; a part that is not zero and does not, as if it
+        # were a constant, has lost its derivative on the way.
         live = [i for i, tensor in enumerate(pulled) if tensor.requires_grad]
+        lost = any(bool(t.any()) for t in pulled if not t.requires_grad)
         forward: Sequence[Tensor | None] = [None] * len(seeds)
-        if live:
+        reason = "its derivative is a constant to torch"
+        if live and not lost:
             try:
                 forward = torch.autograd.grad(
                     [pulled[i] for i in live],
@@ -208,10 +214,13 @@ class Tape:
                     allow_unused=True,
                 )
             except RuntimeError as error:
-                name = self.graph.nodes[position].name
-                raise OnceOnlyError(
-                    f"edges cannot be split: {name!r} cannot be differentiated twice ({error})"
-                ) from error
+                lost, reason = True, str(error)
+            lost = lost or all(t is None for t in forward)
+        if lost:
+            name = self.graph.nodes[position].name
+            raise OnceOnlyError(
+                f"edges cannot be split: {name!r} cannot be differentiated twice ({reason})"
+            )
         tangent = {k: t for k, t in zip(seeds, forward, strict=True) if t is not None}
         return tangent, {k: t.detach() for k, t in zip(keys, pulled, strict=True)}
 
@@ -286,3 +295,16 @@ class Tape:
         for (name, _), gradient in uses.items():
             accumulate(totals.setdefault(name, {}), 0, gradient)
         return {name: total[0] for name, total in totals.items()}
+
+
+@contextmanager
+def _thawed(tensors: Iterable[Tensor]) -> Iterator[None]:
+    """Let frozen parameters, which were not frozen when they were recorded, be differentiated."""
+    frozen = [tensor for tensor in tensors if not tensor.requires_grad]
+    try:
+        for tensor in frozen:
+            tensor.requires_grad_(True)
+        yield
+    finally:
+        for tensor in frozen:
+            tensor.requires_grad_(False)

@@ -6,7 +6,7 @@ Importing this package imports torch.
 from archgraph.module.build import compile, operations
 from archgraph.module.loss import Batch, draw, loss, term_loss
 from archgraph.module.shapes import Shapes, Value, infer
-from archgraph.module.source import source
+from archgraph.module.python import source
 
 __all__ = [
     "Batch",

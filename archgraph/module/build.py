@@ -23,7 +23,7 @@ from archgraph.graph import Graph
 from archgraph.module.constructor import is_expression
 from archgraph.module.instances import instantiate
 from archgraph.module.shapes import infer
-from archgraph.module.source import emit
+from archgraph.module.python import emit
 
 __all__ = ["compile", "operations"]
 

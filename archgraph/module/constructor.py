@@ -198,13 +198,13 @@ class Constructor:
                 path = node.module or node.name
                 groups.setdefault(tuple(starts), []).append(reference(path))
         lines: list[str] = []
-        for starts, layers in groups.items():
+        for shared_starts, layers in groups.items():
             unique = list(dict.fromkeys(layers))
             if len(unique) == 1:
-                lines += [start.replace("(layer.", f"({unique[0]}.", 1) for start in starts]
+                lines += [start.replace("(layer.", f"({unique[0]}.", 1) for start in shared_starts]
             else:
                 lines.append(f"for layer in ({', '.join(unique)}):")
-                lines += [f"    {start}" for start in starts]
+                lines += [f"    {start}" for start in shared_starts]
         return lines
 
     def _starts(self, node: Node) -> list[str]:

@@ -150,7 +150,7 @@ def _write_product(factors: tuple[Expression, ...]) -> tuple[bool, Written]:
             parts.append(written)
     if not parts:
         return negative, Written("1", "1")
-    text, latex = "·".join(p.text for p in parts), r" \, ".join(p.latex for p in parts)
+    text, latex = "·".join(p.text for p in parts), r" \cdot ".join(p.latex for p in parts)
     return negative, Written(text, latex)
 
 
@@ -162,7 +162,9 @@ def _write_sum(total: Sum) -> Written:
         sign, written = _signed(term)
         if mixed and _is_scalar(term):
             one = written.text == "1"
-            written = Written("I", "I") if one else Written(f"{written.text}I", f"{written.latex}I")
+            written = (
+                Written("I", "I") if one else Written(f"{written.text}I", f"{written.latex} I")
+            )
         if text:
             text, latex = f"{text} {'−' if sign else '+'} ", f"{latex} {'-' if sign else '+'} "
         elif sign:

@@ -38,7 +38,9 @@ __all__ = [
 Form: TypeAlias = Literal["partials", "local", "nested"]
 
 MAX_TERMS: Final = 64
-"""How many terms are written out unless more are asked for."""
+"""How many terms are kept unless more are asked for."""
+MAX_LINES: Final = 16
+"""How many terms a form writes out; all that are kept are in `Derivation.terms`."""
 _MAX_MEANINGS: Final = 16
 _TITLES: Final[dict[Form, str]] = {
     "partials": "partials · one term for each path, a product of direct partials",
@@ -144,8 +146,16 @@ class Derivation:
 
     @property
     def hidden(self) -> int:
-        """How many terms are not written out."""
+        """How many terms are not kept."""
         return self.count - len(self.terms)
+
+    @property
+    def symbols(self) -> Iterator[Atom]:
+        """The symbols written out, in the order of their use, as often as they occur."""
+        for equation in self.equations:
+            for row in equation.rows:
+                for term in row.terms:
+                    yield from atoms(term)
 
     @property
     def text(self) -> str:
@@ -173,14 +183,8 @@ class Derivation:
 
     @property
     def meanings(self) -> Iterator[Atom]:
-        """The symbols that need words, each once, in the order of their first use."""
-        seen: set[Atom] = set()
-        for equation in self.equations:
-            for row in equation.rows:
-                for atom in (a for term in row.terms for a in atoms(term)):
-                    if atom.meaning and atom not in seen:
-                        seen.add(atom)
-                        yield atom
+        """The symbols that need words, each once."""
+        yield from dict.fromkeys(atom for atom in self.symbols if atom.meaning)
 
     @property
     def conventions(self) -> tuple[str, ...]:
@@ -192,10 +196,13 @@ class Derivation:
             f"{way}: {what}; on a gradient kept as a column each is",
             "applied transposed, the leftmost first.",
         ]
-        if any("|" in factor.symbol.text for term in self.terms for factor in term.factors):
+        written = {atom.text for atom in self.symbols}
+        if any("|" in text for text in written):
             lines.insert(
                 1, "∂⁺b/∂a|t is its part through the term t, where several lead from a to b."
             )
+        if any(text.startswith("diag(") for text in written):
+            lines.append("diag(v) multiplies element by element by v, the rest of a product.")
         return tuple(lines)
 
     def equation(self, form: Form) -> Equation:
@@ -247,7 +254,8 @@ def derive(
         of: What is derived.
         view: Between which nodes; see `archgraph.paths.view.view`.
         form: `partials`, `local` or `nested`; all three by default.
-        max_terms: How many terms the first two forms write out. The nested form is always whole.
+        max_terms: How many terms are kept, of which the first two forms write out the first
+            `MAX_LINES`. The nested form is always whole.
 
     Raises:
         TargetError: `wrt` or `of` is not in the graph, or no gradient is defined there.
@@ -288,8 +296,9 @@ def _rows(
         return (Row(left, (ONE,)),)
     if form == "nested":
         return tuple(_nested_rows(left, symbols))
-    written = tuple(term.partial if form == "partials" else term.local for term in terms)
-    return (Row(left, written, count - len(terms), spread=True),)
+    shown = terms[:MAX_LINES]
+    written = tuple(term.partial if form == "partials" else term.local for term in shown)
+    return (Row(left, written, count - len(shown), spread=True),)
 
 
 def _nested_rows(left: Atom, symbols: HopSymbols) -> Iterator[Row]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from archgraph.paths.algebra import Expression, Sum, add, multiply
 from archgraph.paths.equations_symbols import HopSymbols
@@ -38,6 +38,8 @@ class _Part:
 
     partial: Expression
     local: Expression
+    first: int
+    """The hop with which it begins at the lower node: sums are in the order of enumeration."""
     hops: int = 1
     depth: int = 0
     """How deep the brackets are once it is a factor."""
@@ -47,19 +49,25 @@ class _Part:
         return _Part(
             multiply(left.partial, self.partial),
             multiply(left.local, self.local),
+            self.first,
             left.hops + self.hops,
             max(left.depth, self.depth),
         )
 
     def beside(self, other: _Part) -> _Part:
-        """Return self + other."""
-        brackets = other.depth if isinstance(other.partial, Sum) else other.depth + 1
+        """Return the sum of both."""
+        a, b = (self, other) if self.first <= other.first else (other, self)
         return _Part(
-            add([self.partial, other.partial]),
-            add([self.local, other.local]),
-            self.hops + other.hops,
-            max(self.depth + 1, brackets),
+            add([a.partial, b.partial]),
+            add([a.local, b.local]),
+            a.first,
+            a.hops + b.hops,
+            max(p.depth if isinstance(p.partial, Sum) else p.depth + 1 for p in (a, b)),
         )
+
+
+_Sums: TypeAlias = dict[str, dict[str, _Part]]
+"""For each node with a line of its own the totals in it, each with what stands behind it."""
 
 
 def nested_lines(symbols: HopSymbols) -> list[NestedLine]:
@@ -69,39 +77,45 @@ def nested_lines(symbols: HopSymbols) -> list[NestedLine]:
 
     Cost: O(hops · log hops); paths are never enumerated.
     """
-    view = symbols.view
-    place = {name: i for i, name in enumerate(view.nodes)}
+    place = {name: i for i, name in enumerate(symbols.view.nodes)}
     sums = _recurrence(symbols)
-    users: dict[str, set[str]] = {name: set() for name in view.nodes}
-    for name, parts in sums.items():
-        for target in parts:
-            users[target].add(name)
-    meeting = _meeting_nodes(view)
-    kept = meeting & _on_all_paths(view)
-    for name in reversed(view.nodes):
-        if name in (view.wrt, view.of) or name in kept:
-            continue
-        if len(users[name]) == 1 and len(sums[name]) == 1:
-            (user,), ((target, inner),) = users[name], sums[name].items()
-            if inner.depth < MAX_DEPTH and (name not in meeting or inner.hops <= MAX_JOINED):
-                joined = sums[user].pop(name).after(inner)
-                others = sums[user].get(target)
-                sums[user][target] = joined.beside(others) if others else joined
-                users[target].discard(name)
-                users[target].add(user)
-                del sums[name]
+    _join(symbols.view, sums)
     return [
         _line(symbols, name, dict(sorted(parts.items(), key=lambda item: place[item[0]])))
         for name, parts in sums.items()
     ]
 
 
-def _recurrence(symbols: HopSymbols) -> dict[str, dict[str, _Part]]:
-    sums: dict[str, dict[str, _Part]] = {
-        name: {} for name in symbols.view.nodes if name != symbols.view.of
-    }
+def _join(view: View, sums: _Sums) -> None:
+    """Put a line in the place of its total where only one other names it and it is one product."""
+    users: dict[str, set[str]] = {name: set() for name in view.nodes}
+    for name, parts in sums.items():
+        for target in parts:
+            users[target].add(name)
+    meeting = _meeting_nodes(view)
+    kept = {view.wrt} | (meeting & _on_all_paths(view))
+    waiting = list(view.nodes)
+    while waiting:
+        name = waiting.pop()
+        if name not in sums or name in kept or len(users[name]) != 1 or len(sums[name]) != 1:
+            continue
+        (user,), ((target, inner),) = users[name], sums[name].items()
+        if inner.depth >= MAX_DEPTH or (name in meeting and inner.hops > MAX_JOINED):
+            continue
+        joined = sums[user].pop(name).after(inner)
+        others = sums[user].get(target)
+        sums[user][target] = joined.beside(others) if others else joined
+        users[target].discard(name)
+        users[target].add(user)
+        del sums[name]
+        # Fewer lines name the target now, and the user may have become one product.
+        waiting += [user, target]
+
+
+def _recurrence(symbols: HopSymbols) -> _Sums:
+    sums: _Sums = {name: {} for name in symbols.view.nodes if name != symbols.view.of}
     for hop in symbols.view.hops:
-        part = _Part(symbols.partial(hop), symbols.local(hop))
+        part = _Part(symbols.partial(hop), symbols.local(hop), hop.index)
         known = sums[hop.source].get(hop.target)
         sums[hop.source][hop.target] = known.beside(part) if known else part
     return sums

@@ -55,7 +55,10 @@ def lay_out(rows: Sequence[Row]) -> str:
 
 
 def typeset(rows: Sequence[Row]) -> str:
-    r"""Return rows as one ``aligned`` environment of LaTeX, which KaTeX and MathJax know."""
+    r"""Return rows as one ``aligned`` environment of LaTeX, which KaTeX and MathJax know.
+
+    Built of primitives: KaTeX stops after a thousand macros, of which even ``\,`` is one.
+    """
     lines: list[str] = []
     for row in rows:
         pieces = [(sign, written.latex) for sign, written in write_terms(row.flat())]

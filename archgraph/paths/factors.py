@@ -144,7 +144,7 @@ class Factors:
             written = self.names(scale.learn.name)
             meaning = f"learnable, {write(literal(scale.value)).text} at the start"
             if scale.learn.per == "channel":
-                diagonal = rf"\operatorname{{diag}}({written.latex})"
+                diagonal = rf"\mathrm{{diag}}({written.latex})"
                 return Atom(f"diag({written.text})", diagonal, f"{meaning}, one for each channel")
             return Atom(written.text, written.latex, meaning, scalar=True)
         spelt = write_expression(scale.text) if scale.text else None
@@ -197,7 +197,7 @@ class Factors:
         value = write(self.value(term))
         text, latex = value.text, value.latex
         if term.scale.learn is not None and term.scale.learn.per == "channel":
-            text, latex = f"diag({text})", rf"\operatorname{{diag}}({latex})"
+            text, latex = f"diag({text})", rf"\mathrm{{diag}}({latex})"
         atom = Atom(text, latex, f"the value of {term.source}, which λ multiplies")
         return multiply(self._jacobian(term), self._share_of_merge(term), atom)
 
@@ -244,9 +244,8 @@ class Factors:
     def _gate(self, others: list[Edge]) -> Expression:
         scales = [self.scale(other.scale) for other in others]
         inner = write(multiply(*(self.value(other) for other in others)))
-        latex = rf"\operatorname{{diag}}({inner.latex})"
-        gate = Atom(f"diag({inner.text})", latex, "the rest of the product, on the diagonal")
-        return multiply(*scales, gate)
+        latex = rf"\mathrm{{diag}}({inner.latex})"
+        return multiply(*scales, Atom(f"diag({inner.text})", latex))
 
     # --- values -------------------------------------------------------------------------------
 

@@ -185,7 +185,7 @@ def _write_binary(
         return Written(f"{a.text} {sign} {b.text}", f"{a.latex} {plain} {b.latex}"), _SUM
     if isinstance(op, ast.Mult):
         a, b = _bracketed(left, _PRODUCT), _bracketed(right, _POWER)
-        return Written(f"{a.text}·{b.text}", rf"{a.latex} \, {b.latex}"), _PRODUCT
+        return Written(f"{a.text}·{b.text}", rf"{a.latex} \cdot {b.latex}"), _PRODUCT
     if isinstance(op, ast.Div):
         a, b = _bracketed(left, _PRODUCT), _bracketed(right, _POWER)
         return Written(f"{a.text}/{b.text}", rf"\tfrac{{{left[0].latex}}}{{{right[0].latex}}}"), (

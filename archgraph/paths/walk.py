@@ -68,9 +68,7 @@ class Walk:
         """`out_of`, of the hops that lie on some path from start to end; none leave the end."""
         live = set(self.order)
         return tuple(
-            tuple(hop for hop in hops if self.targets[hop] in live)
-            if node in live and node != self.end
-            else ()
+            tuple(hop for hop in hops if self.targets[hop] in live) if node in live else ()
             for node, hops in enumerate(self.out_of)
         )
 

@@ -32,7 +32,7 @@ def diagram(
     paths: Sequence[PathRow] | None = None,
     direction: Literal["LR", "TB"] = "LR",
     max_nodes: int = 60,
-    row_length: int = 12,
+    row_width: float = 14.0,
     norm_range: tuple[float, float] | None = None,
 ) -> str:
     """Return a drawing of a graph as DOT text.
@@ -51,7 +51,7 @@ def diagram(
             than eight are not shown.
         direction: `LR` or `TB`.
         max_nodes: Above this, runs of alike blocks are folded into one box each.
-        row_length: Longer strips are broken into rows of about this many ranks.
+        row_width: Strips that are wider, in inches, are broken into rows.
         norm_range: Ends of the colour scale as log₁₀ of a norm, to share it between drawings;
             default the whole decades that hold the norms of this one.
 
@@ -67,7 +67,7 @@ def diagram(
     routes = Routes(graph, wrt)
     whole = build_scene(graph, flow=flow, shapes=shapes, routes=routes)
     scene = fold(whole, max_nodes)
-    strips = break_rows(scene, row_length)
+    strips = break_rows(scene, row_width)
     scale = norm_range or decades([arc.norm for arc in whole.arcs if arc.norm is not None])
     bars = routes.histogram if histogram is None else histogram
     rows = paths if paths is not None else flow.paths if flow else ()
@@ -78,7 +78,7 @@ def diagram(
         wrt=wrt,
         flow=flow,
         count=flow.count if flow and flow.count is not None else sum(bars.values()),
-        notes=[f"{scene.hidden} nodes folded"] if scene.hidden else [],
+        notes=[],
     )
     foot = footer(
         strips.scene,

@@ -15,7 +15,7 @@ from archgraph.picture.style import number_text, percent, shorten
 __all__ = ["fold", "waists"]
 
 MAX_PERIOD = 16
-MIN_REPEATS = 4
+MIN_REPEATS = 3
 _LAYERS = ("weights", "activation", "norm", "plain", "unknown")
 _Range = tuple[int, int]
 
@@ -24,7 +24,7 @@ def fold(scene: Scene, max_nodes: int) -> Scene:
     """Fold what repeats, then what is straight, until at most `max_nodes` vertices are left.
 
     A block lies between two waists. Blocks are alike when their ops, lines, λ and what reaches
-    the target are. Of each run of at least four the first block, the last, and the one in which
+    the target are. Of each run of at least three the first block, the last, and the one in which
     the gradient changes most stay open. Where that is not enough, each chain of at least three
     layers without a fork becomes one box. What then is left is drawn, however much it is.
     """
@@ -70,7 +70,7 @@ def _closed_blocks(scene: Scene) -> list[list[_Range]]:
     cuts = waists(scene)
     signatures = _signatures(scene, cuts)
     best: tuple[int, int, int] | None = None
-    best_hidden = 2
+    best_hidden = 1
     for period in range(1, min(MAX_PERIOD, len(signatures) // MIN_REPEATS) + 1):
         for start, repeats in _runs(signatures, period):
             hidden = cuts[start + period * (repeats - 1)] - cuts[start + period]
@@ -160,7 +160,6 @@ def _worst(scene: Scene, blocks: list[_Range]) -> int | None:
 
 def _chains(scene: Scene) -> list[tuple[list[int], Vertex]]:
     """Return each chain of at least three layers without a fork, and the box for it."""
-    position = scene.positions()
     into: dict[str, list[Arc]] = {}
     out = Counter(arc.source for arc in scene.arcs)
     for arc in scene.arcs:
@@ -176,7 +175,6 @@ def _chains(scene: Scene) -> list[tuple[list[int], Vertex]]:
         chain.append(place)
         chain_of[vertex.key] = chain
     chains = {id(chain): chain for chain in chain_of.values() if len(chain) >= 3}
-    assert all(position[scene.vertices[p].key] == p for chain in chains.values() for p in chain)
     return [(chain, _box_of_chain(scene, chain)) for chain in chains.values()]
 
 
@@ -208,23 +206,30 @@ def _rewire(arcs: Sequence[Arc], becomes: dict[str, str]) -> list[Arc]:
             kept[i] = replace(arc, source=source)
             continue
         known = kept.get((source, target))
-        share, norm = arc.share, arc.norm
-        if known:
-            share = None if share is None or known.share is None else share + known.share
-            norm = None if norm is None or known.norm is None else max(norm, known.norm)
-        carries = arc.carries or (known is not None and known.carries)
-        kept[source, target] = Arc(
-            source=source, target=target, share=share, norm=norm, carries=carries
-        )
+        arc = replace(arc, source=source, target=target)
+        kept[source, target] = _joined(known, arc) if known else arc
     return list(kept.values())
+
+
+def _joined(one: Arc, other: Arc) -> Arc:
+    """Return one line for two that run side by side; a share that is not known makes it unknown."""
+    shares = [arc.share for arc in (one, other) if arc.share is not None]
+    norms = [arc.norm for arc in (one, other) if arc.norm is not None]
+    return Arc(
+        source=one.source,
+        target=one.target,
+        carries=one.carries or other.carries,
+        share=sum(shares) if len(shares) == 2 else None,
+        norm=max(norms) if len(norms) == 2 else None,
+    )
 
 
 def _box_of_blocks(scene: Scene, blocks: list[_Range]) -> Vertex:
     inside = scene.vertices[blocks[0][0] : blocks[-1][1] + 1]
     ends = [_last_name(scene.vertices[a : b + 1]) for a, b in (blocks[0], blocks[-1])]
     one = scene.vertices[blocks[0][0] : blocks[0][1] + 1]
-    names = ends[0] if len(blocks) == 1 else f"{ends[0]} … {ends[1]}"
-    lines = (f"{names}   ×{len(blocks)}", _ops(one), *_flow_lines(scene, blocks))
+    names = ends[0] if len(blocks) == 1 else f"{ends[0]} … {ends[1]}   ×{len(blocks)}"
+    lines = (names, _ops(one), *_flow_lines(scene, blocks))
     return _box(inside, lines, what=f"blocks {inside[0].key}")
 
 

@@ -127,7 +127,7 @@ def _shape_notes(scene: Scene, kinds: Iterable[str]) -> list[str]:
     if merges := [f"{SYMBOLS[kind]} {names[kind]}" for kind in SYMBOLS if SYMBOLS[kind] in used]:
         notes.append("   ".join(merges))
     if "fold" in kinds:
-        notes.append("raised box: alike blocks, folded")
+        notes.append("raised box: layers folded into one")
     if "ghost" in kinds:
         notes.append("dotted box: continued from the row above")
     alerts = {vertex.alert for vertex in scene.vertices}

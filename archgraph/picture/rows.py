@@ -38,14 +38,14 @@ def ranks(scene: Scene) -> Mapping[str, int]:
     return rank
 
 
-def break_rows(scene: Scene, length: int) -> Strips:
-    """Deal the vertices out to rows of about `length` ranks.
+def break_rows(scene: Scene, width: float) -> Strips:
+    """Deal the vertices out to rows of about `width` inches.
 
     A row ends at a waist; the next begins with a dotted ghost of it, so that every line stays in
     one row. Lines into L get an L of their own in each row. Where no waist is near, rows are
     longer.
     """
-    breaks = _breaks(scene, length)
+    breaks = _breaks(scene, width * 72)
     if not breaks:
         return Strips(scene, (tuple(vertex.key for vertex in scene.vertices),))
     position = scene.positions()
@@ -72,28 +72,58 @@ def break_rows(scene: Scene, length: int) -> Strips:
             arcs.append(arc)
     vertices = tuple(vertex for members in rows for vertex in members)
     return Strips(
-        Scene(vertices, tuple(arcs), scene.hidden),
+        Scene(vertices, tuple(arcs)),
         tuple(tuple(vertex.key for vertex in members) for members in rows),
     )
 
 
-def _breaks(scene: Scene, length: int) -> list[int]:
-    """Return the positions after which a new row begins, spread as evenly as the waists allow."""
-    rank = ranks(scene)
-    longest = max(rank.values(), default=0)
-    count = -(-(longest + 1) // length)
-    candidates = [
-        place
-        for place in waists(scene)
-        if scene.vertices[place].node and 2 <= rank[scene.vertices[place].key] <= longest - 2
-    ]
-    breaks: list[int] = []
-    for i in range(1, count):
-        wish = longest * i / count
-        later = [place for place in candidates if not breaks or place > breaks[-1]]
-        if later:
-            breaks.append(min(later, key=lambda p: abs(rank[scene.vertices[p].key] - wish)))
+def _breaks(scene: Scene, width: float) -> list[int]:
+    """Return the positions after which a new row begins: as few rows as fit, about equally wide."""
+    ends = _right_ends(scene)
+    breaks = _fill(scene, ends, width)
+    narrow, wide = 0.0, width
+    for _ in range(12 if breaks else 0):
+        middle = (narrow + wide) / 2
+        tried = _fill(scene, ends, middle)
+        if len(tried) > len(breaks):
+            narrow = middle
+        else:
+            wide, breaks = middle, tried
     return breaks
+
+
+def _fill(scene: Scene, ends: list[float], width: float) -> list[int]:
+    """Return the breaks of rows that are each as full as `width` allows, a block at least."""
+    breaks: list[int] = []
+    left, fitting = 0.0, None
+    for place in waists(scene)[1:]:
+        if ends[place] - left > width and fitting is not None:
+            breaks.append(fitting)
+            left, fitting = ends[fitting], None
+        if scene.vertices[place].node or scene.vertices[place].hides:
+            fitting = place
+    return breaks
+
+
+def _right_ends(scene: Scene) -> list[float]:
+    """Return about where each vertex ends, in points, if all are set along the longest way."""
+    position = scene.positions()
+    starts = [0.0] * len(scene.vertices)
+    ends = []
+    out: dict[str, list[Arc]] = {}
+    for arc in scene.arcs:
+        out.setdefault(arc.source, []).append(arc)
+    for place, vertex in enumerate(scene.vertices):
+        letters = max(map(len, vertex.lines))
+        end = starts[place] + (20.0 if vertex.kind == "merge" else 16 + 5.5 * letters)
+        ends.append(end)
+        arcs = out.get(vertex.key, ())
+        # Measured shares are written on the lines out of a fork.
+        gap = 55 if len(arcs) > 1 and any(arc.share is not None for arc in arcs) else 27
+        for arc in arcs:
+            target = position[arc.target]
+            starts[target] = max(starts[target], end + gap)
+    return ends
 
 
 def _ghost_key(vertex: Vertex, row: int) -> str:
@@ -104,7 +134,7 @@ def _ghost(vertex: Vertex, row: int) -> Vertex:
     return Vertex(
         key=_ghost_key(vertex, row),
         kind="ghost",
-        lines=(f"… {shorten(vertex.node or vertex.lines[0])}",),
+        lines=(f"… {shorten(vertex.hides[-1] if vertex.hides else vertex.node or vertex.key)}",),
         tooltip=f"{vertex.key}, continued from the row above",
         carries=vertex.carries,
     )

@@ -155,7 +155,7 @@ class _Builder:
                 kind=_kind(node, len(self._graph.edges_into(node.name))),
                 lines=self._lines(node),
                 node=node.name,
-                what=_what(node),
+                what=_what(node, self._graph.merge_kind(node.name)),
                 tooltip=_tooltip(node),
                 carries=node.name in self._routes.nodes or node.name == self._routes.wrt,
                 alert=self._alerts.get(node.name, ""),
@@ -239,12 +239,11 @@ class _Builder:
         if node.kind == "loss":
             return (LOSS,)
         name = shorten(node.label or node.name)
-        detail = shorten(_what(node))
+        detail = shorten(_what(node, None))
         shape = self._shapes.get(node.name, node.shape)
         sizes = "×".join(map(str, shape)) if isinstance(shape, tuple) else ""
         if node.is_merge:
-            inner = len(self._graph.edges_into(node.name)) > 1
-            symbol = SYMBOLS.get(self._graph.merge_kind(node.name) or "", "") if inner else ""
+            symbol = _what(node, self._graph.merge_kind(node.name))
             if "~" in node.name:
                 return (symbol or name,)
             name = f"{symbol}  {name}".strip()
@@ -285,8 +284,10 @@ def _kind(node: Node, in_degree: int) -> Kind:
     return "norm" if op.family.startswith("norm") else "plain"
 
 
-def _what(node: Node) -> str:
-    return str(node.op).removesuffix("()") if node.op else ""
+def _what(node: Node, merge: str | None) -> str:
+    if node.op:
+        return str(node.op).removesuffix("()")
+    return SYMBOLS.get(merge or "", "")
 
 
 def _tooltip(node: Node) -> str:

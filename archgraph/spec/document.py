@@ -197,8 +197,8 @@ def _decode(data: bytes | str, file: str, limits: Limits) -> str:
         try:
             data = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
+            line = error.object.count(b"\n", 0, error.start) + 1
+            column = error.start - error.object.rfind(b"\n", 0, error.start)
             problem = Problem(
                 "not-text",
                 f"byte 0x{data[error.start]:02x} is not UTF-8 text",

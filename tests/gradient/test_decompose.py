@@ -17,14 +17,12 @@ from archgraph.graph import GraphBuilder, Scale, Term, learnable
 from archgraph.ops import parse_call as call
 from archgraph.paths import count_paths, iter_paths
 from tests.gradient.networks import HARD, path_by_autograd, recorded, residual, tuples
-from tests.strategies import graphs, residual_graph
+from tests.strategies import graphs, residual_graph, target_names
 
 MOST = 60
-
-
-def targets_of(graph):
-    nodes = [n.name for n in graph.nodes if n.name != "L" and not n.is_integer]
-    return [*nodes, *graph.parameter_users]
+# Values are of size 1. Where terms cancel in the forward pass, what is left is rounding of this
+# size, and it differs with the order in which an oracle adds them.
+ROUNDING = 1e-14
 
 
 def assert_sums_to_autograd(tape, wrt):
@@ -34,13 +32,13 @@ def assert_sums_to_autograd(tape, wrt):
     total, sizes = torch.zeros_like(expected), 0.0
     for _, gradient in path_gradients(tape, wrt):
         total, sizes = total + gradient, sizes + float(gradient.norm())
-    assert float((total - expected).norm()) <= 1e-12 * sizes
+    assert float((total - expected).norm()) <= 1e-12 * sizes + ROUNDING
 
 
 @settings(max_examples=40, deadline=None)
 @given(graph=graphs(), choice=st.integers(0, 10**6))
 def test_path_gradients_of_random_networks_add_up_to_autograd_s(graph, choice):
-    targets = targets_of(graph)
+    targets = target_names(graph)
     wrt = targets[choice % len(targets)]
     assume(count_paths(graph, wrt) <= 500)
     assert_sums_to_autograd(recorded(graph), wrt)
@@ -49,19 +47,20 @@ def test_path_gradients_of_random_networks_add_up_to_autograd_s(graph, choice):
 @settings(max_examples=40, deadline=None)
 @given(graph=graphs(), choice=st.integers(0, 10**6))
 def test_every_path_gradient_is_that_of_a_network_with_the_other_edges_cut(graph, choice):
-    targets = [t for t in targets_of(graph) if len(graph.parameter_users.get(t, ())) < 2]
+    targets = [t for t in target_names(graph) if len(graph.parameter_users.get(t, ())) < 2]
     wrt = targets[choice % len(targets)]
     assume(0 < count_paths(graph, wrt) <= MOST)
     tape = recorded(graph)
     for path, gradient in path_gradients(tape, wrt):
         expected = path_by_autograd(tape, wrt, set(path.edge_ids))
-        assert float((gradient - expected).norm()) <= 1e-12 * float(expected.norm())
+        error = float((gradient - expected).norm())
+        assert error <= 1e-12 * float(expected.norm()) + ROUNDING
 
 
 @settings(max_examples=30, deadline=None)
 @given(graph=graphs(), choice=st.integers(0, 10**6))
 def test_paths_come_in_the_order_of_enumeration(graph, choice):
-    targets = targets_of(graph)
+    targets = target_names(graph)
     wrt = targets[choice % len(targets)]
     assume(count_paths(graph, wrt) <= MOST)
     tape = recorded(graph)
@@ -73,9 +72,7 @@ def test_paths_come_in_the_order_of_enumeration(graph, choice):
 @settings(max_examples=30, deadline=None)
 @given(graph=graphs(learn=False), choice=st.integers(0, 10**6))
 def test_an_edge_of_scale_zero_is_no_edge(graph, choice):
-    sums = [
-        e for e in graph.edges if e.kind == "add" and len(graph.edges_into(e.target)) > 2
-    ]
+    sums = [e for e in graph.edges if e.kind == "add" and len(graph.edges_into(e.target)) > 2]
     assume(sums)
     gone = sums[choice % len(sums)]
     zero = replace(gone, scale=Scale(0))
@@ -86,7 +83,7 @@ def test_an_edge_of_scale_zero_is_no_edge(graph, choice):
     for position in one.nodes.keys() | other.nodes.keys():
         left, right = one.nodes.get(position, {}), other.nodes.get(position, {})
         size = max(bundle.norm(left), bundle.norm(right))
-        assert bundle.norm(bundle.difference(left, right)) <= 1e-12 * size
+        assert bundle.norm(bundle.difference(left, right)) <= 1e-12 * size + ROUNDING
 
 
 @pytest.mark.parametrize("train", [False, True])
@@ -94,7 +91,7 @@ def test_an_edge_of_scale_zero_is_no_edge(graph, choice):
 def test_hard_networks_split_at_every_target(name, train):
     graph = HARD[name]
     tape = recorded(graph, train=train, batch=3)
-    for wrt in targets_of(graph):
+    for wrt in target_names(graph):
         if wrt == "pos":
             continue
         split = decompose(tape, wrt)

@@ -101,7 +101,13 @@ def test_layers_with_a_state_see_the_same_state_in_every_pass(train):
 
 
 def test_in_place_where_no_one_else_reads_is_harmless():
-    recorded(strange(lambda v: v.mul_(2)))
+    b = GraphBuilder("scratch")
+    b.input("x", (3,))
+    b.layer("fc", call("Linear(3)"), ["x"])
+    b.layer("f", opaque(lambda v: v.mul_(2)), ["fc"])
+    b.layer("g", opaque(lambda v: v.mul_(3)), ["x"])
+    b.layer("y", None, ["f", "g"])
+    assert_equals_backward(b.build())
 
 
 def test_in_place_where_another_layer_reads_is_caught():
@@ -110,7 +116,7 @@ def test_in_place_where_another_layer_reads_is_caught():
     b.layer("fc", call("Linear(3)"), ["x"])
     b.layer("f", opaque(lambda v: v.mul_(2)), ["fc"])
     b.layer("y", None, ["f", "fc"])
-    with pytest.raises(GradientError, match="in its input in place|in place"):
+    with pytest.raises(GradientError, match="change its input in place"):
         recorded(b.build())
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from archgraph.errors import TargetError
 from archgraph.graph import GraphBuilder
-from archgraph.ops import parse_call
+from archgraph.ops import Op, OpCall, parse_call
 from archgraph.paths import count_all, count_by, count_histograms, count_paths
 from archgraph.paths.walk import walk
 from tests.paths.oracle import brute_paths, cases
@@ -98,6 +98,17 @@ def test_no_gradient_flows_out_of_integers():
     graph = builder.build()
     assert count_all(graph) == {"ids": 0, "embed": 1, "y": 1, "L": 1}
     assert count_paths(graph, "embed.weight") == 1
+
+
+def test_no_gradient_flows_through_an_op_that_gives_integers():
+    builder = GraphBuilder("argmax")
+    builder.input("x", (3,))
+    builder.layer("argmax", OpCall(Op("ArgMax", "plugin", gradient=False)), ["x"])
+    builder.layer("embed", parse_call("Embedding(3, 3)"), ["argmax"])
+    builder.layer("y", None, ["embed", "x"])
+    graph = builder.build()
+    assert count_paths(graph, "x") == count_all(graph)["x"] == 1
+    assert count_paths(graph, "argmax") == 0
 
 
 def test_a_target_that_does_not_reach_the_loss_has_no_paths():

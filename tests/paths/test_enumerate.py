@@ -10,9 +10,10 @@ from hypothesis import given, settings
 
 from archgraph.errors import TargetError
 from archgraph.graph import GraphBuilder, Scale, Term, learnable
-from archgraph.ops import parse_call
+from archgraph.ops import opaque, parse_call
 from archgraph.paths import Path, count_histograms, count_paths, iter_paths, json_number
 from archgraph.paths import enumerate as enumeration
+from archgraph.paths.walk import walk
 from tests.paths.oracle import brute_paths, brute_product, cases
 from tests.strategies import residual_graph
 
@@ -185,7 +186,19 @@ def test_equality_and_text():
     )
 
 
+def ported_graph(*ports):
+    builder = GraphBuilder("ported")
+    builder.input("x", (3,))
+    builder.layer("y", opaque(max, ports), {port: ["x"] for port in ports})
+    return builder.build()
+
+
 def test_equal_indices_in_different_graphs_are_different_paths():
-    one, other = two_way_graph(Scale(2)), residual_graph(1)
-    first = next(iter_paths(one, "x"))
-    assert Path(next(iter_paths(other, "x")).walk, first.edge_indices) != first
+    one, other = ported_graph("a", "b"), ported_graph("c", "d")
+    first, same, second = (next(iter_paths(graph, "x")) for graph in (one, one, other))
+    assert first == same
+    assert first.nodes == second.nodes
+    assert first.edge_indices == second.edge_indices
+    assert first != second
+    # The empty path has no edges to tell it by.
+    assert Path(walk(one, "x", "x"), ()) != Path(walk(one, "y", "y"), ())

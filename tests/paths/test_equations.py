@@ -10,8 +10,8 @@ from archgraph.errors import TargetError, UsageError
 from archgraph.graph import GraphBuilder, Scale, Term
 from archgraph.ops import parse_call
 from archgraph.paths.equations import derive, format_numbers
-from tests.paths import networks
 from tests.goldens import assert_golden
+from tests.paths import networks
 from tests.strategies import residual_graph
 
 
@@ -208,6 +208,13 @@ def test_beyond_the_budget_the_first_terms_and_the_count():
     assert len(lines(derivation, "nested")) == 16
 
 
+def test_a_form_writes_fewer_terms_than_are_kept():
+    derivation = derive(networks.scaled_residual(5), "s0")
+    assert len(derivation.terms) == derivation.count == 32
+    assert len(lines(derivation, "partials")) == 17
+    assert lines(derivation, "partials")[-1] == "       + … (16 more)"
+
+
 def test_a_network_of_more_paths_than_anyone_could_list():
     derivation = derive(residual_graph(333), "x", max_terms=3)
     assert derivation.count == 2**333
@@ -236,11 +243,12 @@ def test_json_has_the_documented_keys():
     assert found["terms"][-1] == {
         "nodes": ["x1", "x3", "x5", "L"],
         "text": "∂L/∂x5·∂⁺x5/∂x3·∂⁺x3/∂x1",
-        "latex": r"\frac{\partial L}{\partial x_{5}} \, \frac{\partial^{+} x_{5}}{\partial x_{3}}"
-        r" \, \frac{\partial^{+} x_{3}}{\partial x_{1}}",
+        "latex": r"\frac{\partial L}{\partial x_{5}}"
+        r" \cdot \frac{\partial^{+} x_{5}}{\partial x_{3}}"
+        r" \cdot \frac{\partial^{+} x_{3}}{\partial x_{1}}",
         "local": "∂L/∂x5·φ'(z_x5)·λ·φ'(z_x3)·λ",
-        "local_latex": r"\frac{\partial L}{\partial x_{5}} \, \varphi'(z_{x_{5}}) \, \lambda"
-        r" \, \varphi'(z_{x_{3}}) \, \lambda",
+        "local_latex": r"\frac{\partial L}{\partial x_{5}} \cdot \varphi'(z_{x_{5}}) \cdot \lambda"
+        r" \cdot \varphi'(z_{x_{3}}) \cdot \lambda",
         "factors": [
             {"source": s, "target": t, "routes": 1, "symbol": symbol, "local": local}
             for s, t, symbol, local in (
@@ -316,8 +324,7 @@ GOLDEN = {
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden(name):
     derivation = GOLDEN[name]()
-    assert_golden(f"{name}.txt", derivation.text)
-    assert_golden(f"{name}.tex", derivation.latex + "\n")
+    assert_golden(f"equations/{name}.txt", f"{derivation.text}\n{derivation.latex}\n")
 
 
 def test_no_torch_is_imported():
@@ -347,4 +354,4 @@ def test_symbols_in_the_users_words():
     )
     derivation = derive(b.build(), "x", form="local")
     assert lines(derivation, "local")[1] == "      + ∂L/∂h_t·φ'(z_h_t)·γ/3"
-    assert r"\varphi'(z_{h_{t}}) \, \tfrac{\gamma}{3}" in derivation.latex
+    assert r"\varphi'(z_{h_{t}}) \cdot \tfrac{\gamma}{3}" in derivation.latex

@@ -99,7 +99,9 @@ def test_the_users_symbol_is_used():
     graph = b.build()
     factor = write(Factors(graph).symbol([graph.edge("act->out"), graph.edge("out->L")]))
     assert factor.text == "∂L/∂σ_2·φ'(z_σ_2)"
-    assert factor.latex == (r"\frac{\partial L}{\partial \sigma_{2}} \, \varphi'(z_{\sigma_{2}})")
+    assert factor.latex == (
+        r"\frac{\partial L}{\partial \sigma_{2}} \cdot \varphi'(z_{\sigma_{2}})"
+    )
     partial = Factors(graph).partial("out", "act")
     assert partial.text == "∂⁺σ_2/∂act"
     assert partial.latex.endswith(r"{\partial \hat{y}}")

@@ -1,6 +1,5 @@
 """Repeats fold to one box that says what it hides; long strips break into rows."""
 
-import math
 from fractions import Fraction
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from archgraph.graph import GraphBuilder, Scale, Term
 from archgraph.picture import Flow
 from archgraph.picture.fold import fold, waists
-from archgraph.picture.rows import break_rows, ranks
+from archgraph.picture.rows import break_rows
 from archgraph.picture.scene import build_scene
 from tests.picture import networks
 
@@ -47,7 +46,43 @@ def test_small_networks_are_not_folded():
     graph = networks.scaled_residual(8)
     scene = build_scene(graph)
     assert fold(scene, 60) is scene
-    assert not boxes(folded(networks.residual(), max_nodes=3)), "two blocks are no run"
+
+
+def test_two_blocks_are_no_run_but_straight_chains_fold():
+    scene = folded(networks.residual(), max_nodes=3)
+    assert [box.lines for box in boxes(scene)] == [
+        ("F1 … F2", "2 Linear, ReLU"),
+        ("F3 … F4", "2 Linear, ReLU"),
+    ]
+    assert keys(scene) == ["x1", "F1 … F2", "x3 +", "x3", "F3 … F4", "x5 +", "x5", "L"]
+    assert scene.hidden == 6
+    assert [a.id for a in scene.arcs if a.target == "F1 … F2"] == ["x1->F1"]
+
+
+def test_a_chain_box_leaves_the_target_and_a_scaled_edge_outside():
+    builder = GraphBuilder("scaled")
+    x = builder.input("x", (4,))
+    for i in range(8):
+        term = Term(x, Scale(2 if i == 4 else 1))
+        x = builder.layer(f"f{i}", networks.call("Linear", out_features=4 + i), [term])
+    scene = folded(builder.build(), max_nodes=2, wrt="f0")
+    assert keys(scene) == ["x", "f0", "f1 … f3", "f4 … f7", "L"]
+    assert [str(a.edge.scale) for a in scene.arcs if a.target == "f4 … f7"] == ["2"]
+
+
+def test_blocks_are_cut_where_ways_part():
+    builder = GraphBuilder("phase")
+    x = builder.input("x", (4,))
+    for name in ("stem", "act"):
+        op = networks.call(
+            "ReLU" if name == "act" else "Linear", **({"out_features": 4} if name == "stem" else {})
+        )
+        x = builder.layer(name, op, [x])
+    for i in range(8):
+        f = builder.layer(f"f{i}", networks.call("Linear", out_features=4), [x])
+        x = builder.layer(f"y{i}", networks.call("ReLU"), [f, x])
+    (box,) = boxes(folded(builder.build()))
+    assert box.lines == ("y1 … y6   ×6", "Linear, +, ReLU")
 
 
 def test_a_residual_block_folds_with_its_skip():
@@ -105,20 +140,21 @@ def test_waists_are_where_everything_passes():
 
 def test_a_short_strip_is_one_row():
     scene = build_scene(networks.residual())
-    strips = break_rows(scene, 12)
-    assert strips.scene is scene
+    strips = break_rows(scene, 14)
+    assert strips.scene.vertices == scene.vertices
     assert len(strips.rows) == 1
 
 
 @pytest.mark.parametrize("depth", [8, 13, 30])
 def test_no_line_runs_from_row_to_row_and_none_is_lost(depth):
     scene = build_scene(networks.scaled_residual(depth))
-    strips = break_rows(scene, 12)
-    assert len(strips.rows) == math.ceil((2 * depth + 3) / 12)
+    strips = break_rows(scene, 9)
+    assert len(strips.rows) > depth // 4
     row = {key: i for i, members in enumerate(strips.rows) for key in members}
     assert all(row[arc.source] == row[arc.target] for arc in strips.scene.arcs)
     assert [a.id for a in strips.scene.arcs] == [a.id for a in scene.arcs]
-    assert max(ranks(strips.scene).values()) <= 14
+    lengths = [len(members) for members in strips.rows]
+    assert max(lengths) <= 2 + min(lengths), "about equally long"
     assert sum(map(len, strips.rows)) == len(strips.scene.vertices) == len(row)
 
 
@@ -137,6 +173,6 @@ def test_an_early_output_has_an_l_in_its_own_row():
         if i in (3, 29):
             builder.output(x)
     strips = break_rows(build_scene(builder.build()), 12)
-    assert len(strips.rows) == 3
+    assert len(strips.rows) == 4
     assert [vertex.kind for vertex in strips.scene.vertices].count("loss") == 2
     assert "L in row 1" in strips.rows[0]

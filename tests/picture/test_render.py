@@ -45,6 +45,14 @@ def test_a_long_strip_is_broken_so_that_a_page_holds_it(tmp_path):
     assert 0.5 < width / height < 4
 
 
+@pytest.mark.parametrize("inches", [7, 10, 14])
+def test_rows_are_about_as_wide_as_asked(tmp_path, inches):
+    graph = networks.scaled_residual(25)
+    content = render(graph, tmp_path / "net.png", max_nodes=99, row_width=inches).read_bytes()
+    (width,) = struct.unpack(">I", content[16:20])
+    assert 0.75 * inches < width / 144 < 1.25 * inches
+
+
 def svg(tmp_path, graph, **options):
     return ElementTree.parse(render(graph, tmp_path / "net.svg", **options)).getroot()
 
