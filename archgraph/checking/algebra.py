@@ -11,12 +11,10 @@ from typing import Any, Final
 from torch import Tensor
 
 from archgraph.checking.probes import autograd_gradients
-from archgraph.gradient import Tape, as_dtype, edge_flow, record, tolerance_of
+from archgraph.gradient import Tape, edge_flow, run_once, tolerance_of
 from archgraph.gradient.bundle import Bundle, accumulate, difference, norm
 from archgraph.gradient.tape import OnceOnlyError
 from archgraph.graph import Graph
-from archgraph.module.build import compile as compile_graph
-from archgraph.module.loss import draw
 from archgraph.paths import count_all
 
 __all__ = ["Check", "Skipped", "TargetCheck", "check"]
@@ -136,10 +134,7 @@ def check(
     References:
         F. L. Bauer, Computational graphs and rounding error, SIAM J. Numer. Anal. 11 (1974).
     """
-    precision = as_dtype(dtype)
-    module = compile_graph(graph, seed=seed, dtype=precision)
-    drawn = draw(graph, batch=batch, seed=seed, dtype=precision)
-    tape = record(graph, module, drawn, train=train, seed=seed)
+    tape = run_once(graph, batch=batch, seed=seed, dtype=dtype, train=train)
     expected = autograd_gradients(tape)
     counts = _count_targets(graph)
     followed, cost = _affordable(graph, budget)
@@ -155,7 +150,7 @@ def check(
     skipped = {name: n for name, n in counts.items() if name not in targets}
     return Check(
         targets=targets,
-        tolerance=tolerance_of(precision).algebra,
+        tolerance=tolerance_of(tape.dtype).algebra,
         skipped=_conserved(tape, skipped) if skipped else {},
         batch=batch,
         seed=seed,

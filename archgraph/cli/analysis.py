@@ -13,6 +13,7 @@ from archgraph.expression import format_number
 from archgraph.graph import Graph
 
 if TYPE_CHECKING:
+    from archgraph.checking import Check
     from archgraph.paths.listing import PathList
 
 __all__ = ["run_check", "run_decompose", "run_derive", "run_paths", "run_render"]
@@ -122,8 +123,28 @@ def run_check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(result.to_dict())
     else:
-        say(str(result))
+        _print_check(graph, result)
     return 0 if result.ok else 1
+
+
+def _print_check(graph: Graph, result: Check) -> None:
+    say(
+        f"{graph.name}: the sum over paths against autograd, {result.dtype}, "
+        f"batch {result.batch}, seed {result.seed}"
+    )
+    rows = [
+        (name, target.paths, f"{target.norm:.4g}", f"{target.relative_error:.1e}")
+        for name, target in result.targets.items()
+    ]
+    columns = ["∂L/∂", "paths", "norm", "relative error"]
+    print_table(columns, rows, right=columns[1:])
+    for name, skipped in result.skipped.items():
+        kept = skipped.conservation
+        instead = "" if kept is None else f"; its edges conserve the flow to {kept:.1e}"
+        say(f"{name}: {skipped.paths} paths are too many to follow one by one{instead}")
+    verdict = "the paths add up" if result.ok else "THE PATHS DO NOT ADD UP"
+    error = result.max_relative_error
+    say(f"{verdict}: largest relative error {error:.1e}, allowed {result.tolerance:.0e}")
 
 
 def run_decompose(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from archgraph.errors import GradientError
 from archgraph.gradient import merging
 from archgraph.gradient.bundle import Bundle, differentiable
 from archgraph.gradient.environment import RandomState, forked, prepared, preserved_buffers
-from archgraph.gradient.reference import as_elements, run
+from archgraph.gradient.reference import as_elements, may_overwrite, run
 from archgraph.gradient.tape import Cell, ParameterUse, Tape
 from archgraph.gradient.verification import verify
 from archgraph.graph import LOSS, Edge, Graph, Node
@@ -171,7 +171,7 @@ class _Recorder:
         for port, edges in self.graph.ports(node.name).items():
             dim = self.dims.get((node.name, port))
             value = merging.merge(edges[0].kind, [terms[e.index] for e in edges], dim)
-            ports[port] = value.clone() if _may_overwrite(node) else value
+            ports[port] = value.clone() if may_overwrite(node) else value
         if node.op is None:
             return next(iter(ports.values()))
         if node.name in self.tape.random_states:
@@ -185,11 +185,6 @@ class _Recorder:
             summands.append(merging.scaled(term, scale, learnt))
         self.tape.loss_terms = tuple(summand.detach() for summand in summands)
         return torch.stack(summands).sum()
-
-
-def _may_overwrite(node: Node) -> bool:
-    """Whether the op may work in place, where what it reads would not be its own to change."""
-    return node.op is not None and node.op.op.origin in ("opaque", "plugin")
 
 
 def _call(operation: Callable[..., Any], node: Node, ports: Mapping[str, Tensor]) -> Any:

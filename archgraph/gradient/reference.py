@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from archgraph.errors import GradientError
 from archgraph.gradient.bundle import Bundle, differentiable
 from archgraph.gradient.environment import RandomState
-from archgraph.graph import Graph
+from archgraph.graph import Graph, Node
 from archgraph.module.loss import Batch, loss
 
-__all__ = ["Reference", "as_elements", "run"]
+__all__ = ["Reference", "as_elements", "may_overwrite", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,11 @@ def as_elements(value: Any) -> dict[int, Tensor]:
     return {i: item for i, item in enumerate(items) if isinstance(item, Tensor)}
 
 
+def may_overwrite(node: Node) -> bool:
+    """Whether a node's op may work in place, where what it reads is not its own to change."""
+    return node.op is not None and node.op.op.origin in ("opaque", "plugin")
+
+
 def _gradients(
     graph: Graph,
     module: nn.Module,
@@ -114,9 +119,11 @@ class _Observer:
         self.device = device
         self.states: dict[str, RandomState] = {}
         self.values: dict[str, Mapping[int, Tensor]] = {}
+        self.unknown_ops = False
 
     @contextmanager
     def watching(self, graph: Graph, module: nn.Module) -> Iterator[None]:
+        self.unknown_ops = any(may_overwrite(node) for node in graph.nodes)
         users: dict[str, list[str]] = defaultdict(list)
         for node in graph.nodes:
             if node.module is not None:
@@ -145,12 +152,13 @@ class _Observer:
 
     def _after(self, name: str) -> Callable[..., Any]:
         def hook(part: nn.Module, arguments: Any, result: Any) -> Any:
-            # Copies: an op may return its own input, whose gradient has other terms as well, and
-            # what is returned may be overwritten.
+            # A copy, since an op may return its own input, whose gradient has other terms as well.
             copies = {i: t.clone() for i, t in as_elements(result).items() if differentiable(t)}
             self.values[name] = copies
+            # And another to be read, where a reader might overwrite it.
+            passed = {i: t.clone() if self.unknown_ops else t for i, t in copies.items()}
             if not isinstance(result, tuple | list):
-                return copies.get(0, result)
-            return tuple(copies.get(i, item) for i, item in enumerate(result))
+                return passed.get(0, result)
+            return tuple(passed.get(i, item) for i, item in enumerate(result))
 
         return hook

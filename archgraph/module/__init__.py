@@ -5,8 +5,8 @@ Importing this package imports torch.
 
 from archgraph.module.build import compile, operations
 from archgraph.module.loss import Batch, draw, loss, term_loss
-from archgraph.module.shapes import Shapes, Value, infer
 from archgraph.module.python import source
+from archgraph.module.shapes import Shapes, Value, infer
 
 __all__ = [
     "Batch",

@@ -22,8 +22,8 @@ from torch import nn
 from archgraph.graph import Graph
 from archgraph.module.constructor import is_expression
 from archgraph.module.instances import instantiate
-from archgraph.module.shapes import infer
 from archgraph.module.python import emit
+from archgraph.module.shapes import infer
 
 __all__ = ["compile", "operations"]
 

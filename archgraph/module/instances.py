@@ -84,7 +84,9 @@ def _infer(op: Op, name: str, rule: str, ports: Mapping[str, Value]) -> int:
         )
     if not 1 <= axis <= len(value.shape):
         raise RefusalError(f"there is no axis {axis} to take {name} from")
-    return axis if kind == "axis" else value.shape[axis - 1]
+    if kind == "axis":
+        return axis if axis < len(value.shape) else -1  # as a person writes the last one
+    return value.shape[axis - 1]
 
 
 def _cin(op: Op, resolved: Mapping[str, Any], ports: Mapping[str, Value]) -> int:

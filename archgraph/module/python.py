@@ -86,7 +86,9 @@ def emit(graph: Graph) -> Emission:
 class _Emitter:
     def __init__(self, graph: Graph, shapes: Shapes) -> None:
         self.graph, self.shapes = graph, shapes
-        self.class_name = class_name(graph.name)
+        ops = {node.op.name for node in graph.nodes if node.op is not None}
+        name = class_name(graph.name)
+        self.class_name = f"{name}Net" if name in ops else name
         self.globals = Scope({self.class_name, *graph.params})
         self.imports: dict[str, set[str]] = {"torch": {"Tensor", "nn"}}
         self.bindings: dict[str, Callable[..., Any]] = {}
@@ -116,7 +118,7 @@ class _Emitter:
             *self._forward(arguments, statements),
         ]
         lines = [
-            *(python.docstring(self.graph.about) if self.graph.about else []),
+            *(python.docstring(self.graph.about.split()) if self.graph.about else []),
             *([""] if self.graph.about else []),
             *self._imports("\n".join(body)),
             *self._bound(),
@@ -135,10 +137,8 @@ class _Emitter:
         if op.origin == "torch.nn":
             return f"nn.{op.name}"
         if op.origin == "archgraph":
-            if op.name not in RESERVED | {self.class_name}:
-                self.imports.setdefault("archgraph.nn", set()).add(op.name)
-                return op.name
-            self.imports.setdefault("archgraph", set()).add(f"nn as {op.name}")
+            self.imports.setdefault("archgraph.nn", set()).add(op.name)
+            return op.name
         assert op.function is not None
         known = self._names.get(id(op.function))
         if known is None:
@@ -186,14 +186,10 @@ class _Emitter:
         return ["", f"# Given from outside, and no part of this text: {names}."]
 
     def _head(self) -> list[str]:
-        takes = ", ".join(
-            f"{node.name} {_shown(self.shapes[node.name])}" for node in self.graph.inputs
-        )
-        returns = ", ".join(
-            f"{name} {_shown(self.shapes[node])}" for name, node in self.graph.outputs
-        )
-        text = f"Takes {takes or 'nothing'}; returns {returns}."
-        return [f"class {self.class_name}(nn.Module):", *python.docstring(text, 4)]
+        takes = [f"{n.name} {_shown(self.shapes[n.name])}" for n in self.graph.inputs]
+        returns = [f"{name} {_shown(self.shapes[node])}" for name, node in self.graph.outputs]
+        words = ["Takes", *_listed(takes or ["nothing"], ";"), "returns", *_listed(returns, ".")]
+        return [f"class {self.class_name}(nn.Module):", *python.docstring(words, 4)]
 
     def _constructor(self, keywords: list[str], held: list[str], reset: bool) -> list[str]:
         return [
@@ -235,6 +231,10 @@ def _reset(statements: list[str]) -> list[str]:
         else:
             lines += python.layout(inner, indent)
     return lines
+
+
+def _listed(items: list[str], end: str) -> list[str]:
+    return [*(f"{item}," for item in items[:-1]), items[-1] + end]
 
 
 def _shown(value: Value) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import textwrap
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -155,15 +154,23 @@ def _exploded(opening: str, items: list[str], closing: str, indent: int) -> list
     return [pad + opening, *lines, pad + closing]
 
 
-def docstring(text: str, indent: int = 0) -> list[str]:
-    """Return a text as a docstring's lines, wrapped, whatever characters it holds."""
+def docstring(words: Sequence[str], indent: int = 0) -> list[str]:
+    """Return words as a docstring's lines, wrapped between them, whatever characters they hold."""
     pad = " " * indent
-    plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    plain = plain.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    plain = " ".join(filter(None, map(_escaped, words)))
     if plain.endswith('"') and not plain.endswith('\\"'):
         plain = plain[:-1] + '\\"'
     if indent + len(plain) + 6 <= WIDTH:
         return [f'{pad}"""{plain}"""']
-    room = WIDTH - indent
-    wrapped = textwrap.wrap(f'"""{plain}', room, break_long_words=False, break_on_hyphens=False)
-    return [*(pad + line for line in wrapped), f'{pad}"""']
+    lines = [f'{pad}"""']
+    for word in filter(None, map(_escaped, words)):
+        if len(lines[-1]) + 1 + len(word) > WIDTH and not lines[-1].endswith('"""'):
+            lines.append(pad)
+        blank = " " if lines[-1].strip() and not lines[-1].endswith('"""') else ""
+        lines[-1] += blank + word
+    return [*lines, f'{pad}"""']
+
+
+def _escaped(word: str) -> str:
+    word = "".join(c if c.isprintable() else " " for c in word).strip()
+    return word.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')

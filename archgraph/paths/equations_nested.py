@@ -38,8 +38,6 @@ class _Part:
 
     partial: Expression
     local: Expression
-    first: int
-    """The hop with which it begins at the lower node: sums are in the order of enumeration."""
     hops: int = 1
     depth: int = 0
     """How deep the brackets are once it is a factor."""
@@ -49,20 +47,17 @@ class _Part:
         return _Part(
             multiply(left.partial, self.partial),
             multiply(left.local, self.local),
-            self.first,
             left.hops + self.hops,
             max(left.depth, self.depth),
         )
 
     def beside(self, other: _Part) -> _Part:
-        """Return the sum of both."""
-        a, b = (self, other) if self.first <= other.first else (other, self)
+        """Return self + other."""
         return _Part(
-            add([a.partial, b.partial]),
-            add([a.local, b.local]),
-            a.first,
-            a.hops + b.hops,
-            max(p.depth if isinstance(p.partial, Sum) else p.depth + 1 for p in (a, b)),
+            add([self.partial, other.partial]),
+            add([self.local, other.local]),
+            self.hops + other.hops,
+            max(p.depth if isinstance(p.partial, Sum) else p.depth + 1 for p in (self, other)),
         )
 
 
@@ -103,19 +98,20 @@ def _join(view: View, sums: _Sums) -> None:
         if inner.depth >= MAX_DEPTH or (name in meeting and inner.hops > MAX_JOINED):
             continue
         joined = sums[user].pop(name).after(inner)
+        # Nodes come from last to first, so that what joins stands before what is there: sums are
+        # in the order of enumeration.
         others = sums[user].get(target)
         sums[user][target] = joined.beside(others) if others else joined
         users[target].discard(name)
         users[target].add(user)
         del sums[name]
-        # Fewer lines name the target now, and the user may have become one product.
-        waiting += [user, target]
+        waiting.append(target)  # fewer lines name it now
 
 
 def _recurrence(symbols: HopSymbols) -> _Sums:
     sums: _Sums = {name: {} for name in symbols.view.nodes if name != symbols.view.of}
     for hop in symbols.view.hops:
-        part = _Part(symbols.partial(hop), symbols.local(hop), hop.index)
+        part = _Part(symbols.partial(hop), symbols.local(hop))
         known = sums[hop.source].get(hop.target)
         sums[hop.source][hop.target] = known.beside(part) if known else part
     return sums

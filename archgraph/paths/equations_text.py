@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -63,7 +64,8 @@ def typeset(rows: Sequence[Row]) -> str:
     for row in rows:
         pieces = [(sign, written.latex) for sign, written in write_terms(row.flat())]
         if row.hidden:
-            pieces.append(("+", rf"\cdots \text{{ ({write_count(row.hidden)} more)}}"))
+            count = re.sub(r"\^(\d+)", r"$^{\1}$", write_count(row.hidden))
+            pieces.append(("+", rf"\cdots \text{{ ({count} more)}}"))
         parts = [("-" if pieces[0][0] == "−" else "") + pieces[0][1]]
         parts += [f"{'-' if sign == '−' else '+'} {latex}" for sign, latex in pieces[1:]]
         head = f"{row.left.latex if row.left else ''} &= "

@@ -78,7 +78,7 @@ def diagram(
         wrt=wrt,
         flow=flow,
         count=flow.count if flow and flow.count is not None else sum(bars.values()),
-        notes=[],
+        notes=[f"{scene.hidden} nodes folded"] if scene.hidden else [],
     )
     foot = footer(
         strips.scene,

@@ -140,8 +140,9 @@ def _signatures(scene: Scene, cuts: list[int]) -> list[object]:
         edge = arc.edge
         scale = (str(edge.scale), edge.kind, edge.role, edge.element) if edge else ()
         lines[home].append((source - cuts[home], there, scale, arc.port, arc.carries))
+    # A target needs no mark: no line into it carries anything, unlike those behind it.
     vertices = [
-        [(v.kind, v.what, v.carries, v.target) for v in scene.vertices[a + 1 : b + 1]]
+        [(v.kind, v.what, v.carries) for v in scene.vertices[a + 1 : b + 1]]
         for a, b in pairwise(cuts)
     ]
     return [(tuple(vs), tuple(ls)) for vs, ls in zip(vertices, lines, strict=True)]

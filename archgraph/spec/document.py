@@ -160,7 +160,7 @@ def parse_document(data: bytes | str, file: str, limits: Limits | None = None) -
     text = _decode(data, file, limits)
     reader = _Reader(text, file, limits)
     try:
-        events = list(_events(text))
+        events = _events(text, limits.depth)
     except yaml.YAMLError as error:
         raise SpecError([_syntax_problem(error, reader)]) from None
     reader.read(events)
@@ -173,16 +173,30 @@ def parse_document(data: bytes | str, file: str, limits: Limits | None = None) -
     return Document(file, reader.root)
 
 
-def _events(text: str) -> Iterator[Any]:
-    """Yield parse events, by the fast parser if it is there; its errors are told by the other."""
+def _events(text: str, depth: int) -> list[Any]:
+    """Return the parse events, by the fast parser if it is there; its errors are told by the other.
+
+    Ends early below `depth`, where the reader stops: deep nesting is slow to go on parsing.
+    """
     if not yaml.__with_libyaml__:
-        yield from yaml.parse(text, Loader=yaml.SafeLoader)
-        return
+        return _until_too_deep(yaml.parse(text, Loader=yaml.SafeLoader), depth)
     try:
-        yield from list(yaml.parse(text, Loader=yaml.CSafeLoader))
+        return _until_too_deep(yaml.parse(text, Loader=yaml.CSafeLoader), depth)
     except yaml.YAMLError:
-        list(yaml.parse(text, Loader=yaml.SafeLoader))
+        _until_too_deep(yaml.parse(text, Loader=yaml.SafeLoader), depth)
         raise
+
+
+def _until_too_deep(events: Iterator[Any], depth: int) -> list[Any]:
+    found: list[Any] = []
+    level = 0
+    for event in events:
+        found.append(event)
+        level += isinstance(event, yaml.CollectionStartEvent)
+        level -= isinstance(event, yaml.CollectionEndEvent)
+        if level > depth + 1:
+            break
+    return found
 
 
 def _decode(data: bytes | str, file: str, limits: Limits) -> str:

@@ -1,4 +1,4 @@
-"""Shares of edges against the sum over listed paths, and by conservation where there are too many."""
+"""Shares of edges against sums over listed paths, and conserved where there are too many."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from archgraph.graph import GraphBuilder, Scale, Term
 from archgraph.ops import parse_call as call
 from archgraph.paths import count_paths
 from tests.gradient.networks import HARD, attention, recorded
-from tests.gradient.test_decompose import MOST
+from tests.gradient.test_splitting import MOST
 from tests.strategies import graphs, residual_graph, target_names
 
 
@@ -115,7 +115,7 @@ def test_a_vanishing_gradient_keeps_its_shares():
 def test_by_edge_and_by_node():
     tape = recorded(residual_graph(2))
     edges, nodes = decompose(tape, "x", "edge"), decompose(tape, "x", "node")
-    assert [part.key for part in edges.parts][0] == "x->fc.0.0"
+    assert edges.parts[0].key == "x->fc.0.0"
     assert {part.key for part in nodes.parts} >= {"x", "out.0", "L"}
     whole = {part.key: part.share for part in nodes.parts}
     assert whole["x"] == pytest.approx(1)

@@ -10,16 +10,6 @@ from archgraph.ops import OpCall, catalogue, parse_call
 from archgraph.spec import load
 
 
-def shipped(name: str, **shapes: tuple[str, ...]) -> Graph:
-    """A spec that ships, its inputs' sizes given as the spec spells them."""
-    graph = load(name)
-    nodes = [
-        replace(node, shape_texts=shapes[node.name]) if node.name in shapes else node
-        for node in graph.nodes
-    ]
-    return replace(graph, nodes=tuple(nodes))
-
-
 def initialiser(name: str, **arguments: float | str) -> OpCall:
     op = catalogue.initialiser(name)
     assert op is not None
@@ -27,15 +17,15 @@ def initialiser(name: str, **arguments: float | str) -> OpCall:
 
 
 def residual() -> Graph:
-    return shipped("residual", x1=("width",))
+    return load("residual")
 
 
 def highway() -> Graph:
-    return shipped("highway", y0=("width",))
+    return load("highway")
 
 
 def projection_shortcut() -> Graph:
-    return shipped("projection_shortcut")
+    return load("projection_shortcut")
 
 
 def attention() -> Graph:

@@ -120,6 +120,15 @@ def test_hidden_merges_show_as_their_formula():
     assert lines(derivation, "local")[1] == "      + ∂L/∂y·(−diag(x)·φ'(z_T)·W_t + diag(1 − T))"
 
 
+def test_a_hidden_merge_of_a_long_formula_shows_its_implied_name():
+    b = GraphBuilder("long")
+    x = b.input("x", (4,))
+    names = [b.layer(f"activation_{i}", parse_call("Tanh"), [x]) for i in range(3)]
+    b.layer("y~1", None, names, merge="multiply")
+    b.layer("y", None, ["y~1", x])
+    assert lines(derive(b.build(), "x"), "partials")[0] == "∂L/∂x = ∂L/∂y·∂⁺y/∂x|y~1"
+
+
 def test_a_hop_of_too_many_ways_keeps_its_partial():
     graph = replace(residual_graph(8), states=("x", "out.7"))
     derivation = derive(graph, "x")

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import networkx as nx
 from hypothesis import given, settings
@@ -35,6 +36,10 @@ def ends(graph, wrt):
 def questions(draw):
     """A graph, a target, an end behind it, and a view."""
     graph, wrt = draw(cases())
+    if draw(st.booleans()):
+        names = [node.name for node in graph.nodes if node.kind != "loss"]
+        states = draw(st.lists(st.sampled_from(names), unique=True))
+        graph = replace(graph, states=tuple(states))
     return graph, wrt, draw(st.sampled_from(ends(graph, wrt))), draw(VIEWS)
 
 

@@ -9,7 +9,7 @@ from archgraph.errors import UsageError
 from archgraph.graph import GraphBuilder, Scale, Term, learnable, records
 from archgraph.ops import parse_call
 from archgraph.paths import iter_paths
-from archgraph.paths.algebra import Literal, write
+from archgraph.paths.algebra import Atom, Literal, add, multiply, write
 from archgraph.paths.equations import derive
 from archgraph.paths.factors import Factors, parse_assumption, path_factor
 from tests.paths import networks
@@ -68,6 +68,7 @@ def test_symbols_of_ops_that_are_no_matrix_and_no_activation():
     b.layer("twice", None, [x, "gate", x], merge="concat")
     graph = b.build()
     assert hop(graph, "x->ln") == "J_ln"
+    assert hop(graph, "ln->lstm") == "J_lstm"
     assert hop(graph, "lstm->sdpa[query]") == "J_sdpa[query]·2·E_0"
     assert hop(graph, "sdpa->mine") == "J_mine"
     assert hop(graph, "mine->gate") == "3·0.5·diag(ln·x)"
@@ -105,6 +106,21 @@ def test_the_users_symbol_is_used():
     partial = Factors(graph).partial("out", "act")
     assert partial.text == "∂⁺σ_2/∂act"
     assert partial.latex.endswith(r"{\partial \hat{y}}")
+
+
+def test_a_symbol_that_is_no_latex_is_taken_as_text():
+    b = GraphBuilder("toy")
+    b.layer("y", None, [b.input("x", (2,)), "x"], symbol="50 % {")
+    assert Factors(b.build()).names("y").latex == r"\text{50 \% \{}"
+
+
+def test_two_signs_make_none():
+    w = Atom("w", "w")
+    assert write(multiply(Literal(-1), w, Literal(-2))).text == "w·2"
+    assert write(multiply(Literal(-1), w, Literal(2))).text == "−w·2"
+    assert (
+        write(add([multiply(w, Literal(-1)), Literal(-3), multiply(w, w)])).text == "−w − 3I + w·w"
+    )
 
 
 def test_names_that_would_look_alike_are_spelt_out():

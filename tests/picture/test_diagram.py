@@ -216,12 +216,13 @@ def test_a_long_histogram_is_binned_without_loss():
 
 
 def test_what_folding_hides_is_said():
-    assert "76 nodes folded" in diagram(networks.scaled_residual(40))
+    assert ">76 nodes folded</FONT>" in diagram(networks.scaled_residual(40))
 
 
 def test_predicted_lengths_show_their_shares():
     text = diagram(networks.residual(), flow=networks.residual_flow())
     assert "gradient share" in text
+    assert ">28 %</FONT>" in text, "no path has it alone"
     assert "gradient share" not in diagram(networks.residual(), wrt="x1")
 
 

@@ -73,16 +73,13 @@ def test_a_chain_box_leaves_the_target_and_a_scaled_edge_outside():
 def test_blocks_are_cut_where_ways_part():
     builder = GraphBuilder("phase")
     x = builder.input("x", (4,))
-    for name in ("stem", "act"):
-        op = networks.call(
-            "ReLU" if name == "act" else "Linear", **({"out_features": 4} if name == "stem" else {})
-        )
-        x = builder.layer(name, op, [x])
-    for i in range(8):
-        f = builder.layer(f"f{i}", networks.call("Linear", out_features=4), [x])
+    for i in range(9):
+        # The first block has another layer, but ends like the rest.
+        op = networks.call("Conv1d" if i == 0 else "Linear", out_features=4)
+        f = builder.layer(f"f{i}", op, [x])
         x = builder.layer(f"y{i}", networks.call("ReLU"), [f, x])
     (box,) = boxes(folded(builder.build()))
-    assert box.lines == ("y1 … y6   ×6", "Linear, +, ReLU")
+    assert box.lines == ("y2 … y7   ×6", "Linear, +, ReLU")
 
 
 def test_a_residual_block_folds_with_its_skip():

@@ -72,6 +72,18 @@ def test_a_layout_that_hangs_is_ended_retried_and_reported(on_path, tmp_path, sl
     assert tries == ["-Tsvg", "-Tsvg -Gnslimit=1 -Gnslimit1=1 -Gmclimit=0.1"]
 
 
+def test_children_of_a_wrapper_are_ended_too(on_path, tmp_path):
+    pid = tmp_path / "pid"
+    on_path(f"/bin/sleep 30 & echo $! > {pid}\nwait")
+    with pytest.raises(LayoutError, match="twice"):
+        layout(DOT, "svg", timeout_seconds=0.5)
+    status = Path(f"/proc/{int(pid.read_text())}/stat")
+    deadline = time.monotonic() + 5
+    while status.exists() and status.read_text().split()[2] not in "ZX":
+        assert time.monotonic() < deadline, "the child still runs"
+        time.sleep(0.05)
+
+
 def test_a_slow_layout_succeeds_with_bounds(on_path):
     on_path('case "$*" in *nslimit1*) echo quick;; *) exec /bin/sleep 30;; esac')
     assert layout(DOT, "svg", timeout_seconds=0.5) == b"quick\n"

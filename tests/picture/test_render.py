@@ -9,7 +9,7 @@ import pytest
 
 from archgraph.errors import UsageError
 from archgraph.graph import GraphBuilder
-from archgraph.picture import LayoutError, render
+from archgraph.picture import Flow, LayoutError, render
 from archgraph.picture.diagram import diagram
 from tests.picture import networks
 
@@ -45,10 +45,13 @@ def test_a_long_strip_is_broken_so_that_a_page_holds_it(tmp_path):
     assert 0.5 < width / height < 4
 
 
+@pytest.mark.parametrize("measured", [False, True])
 @pytest.mark.parametrize("inches", [7, 10, 14])
-def test_rows_are_about_as_wide_as_asked(tmp_path, inches):
+def test_rows_are_about_as_wide_as_asked(tmp_path, inches, measured):
     graph = networks.scaled_residual(25)
-    content = render(graph, tmp_path / "net.png", max_nodes=99, row_width=inches).read_bytes()
+    flow = Flow(wrt="x0", shares={edge.id: 0.5 for edge in graph.edges}) if measured else None
+    options = {"flow": flow, "max_nodes": 99, "row_width": inches}
+    content = render(graph, tmp_path / "net.png", **options).read_bytes()
     (width,) = struct.unpack(">I", content[16:20])
     assert 0.75 * inches < width / 144 < 1.25 * inches
 
@@ -103,15 +106,32 @@ def test_boxes_contain_their_text(tmp_path):
     assert checked >= 7
 
 
-def test_labels_of_a_strip_do_not_overlap(tmp_path):
-    root = svg(tmp_path, networks.scaled_residual(4), wrt="x0")
+def test_arcs_of_a_strip_are_on_one_side_and_their_labels_do_not_overlap(tmp_path):
     rows = {}
-    for word in root.iter(f"{SVG}text"):
+    for word in svg(tmp_path, networks.scaled_residual(24), wrt="x0", max_nodes=99).iter(
+        f"{SVG}text"
+    ):
         if "λ" in (word.text or ""):
             rows.setdefault(word.get("y"), []).append(float(word.get("x")))
-    assert [len(places) for places in rows.values()] == [4], "all arcs are on one side"
-    (places,) = rows.values()
-    assert all(b - a > 60 for a, b in pairwise(sorted(places)))
+    assert [len(places) for places in rows.values()] == [5, 5, 5, 5, 4]
+    heights = [float(height) for height in rows]
+    assert heights == sorted(heights), "the first row is on top"
+    for places in rows.values():
+        assert all(b - a > 60 for a, b in pairwise(sorted(places)))
+
+
+def test_no_arc_crosses_the_spine(tmp_path):
+    root = svg(tmp_path, networks.dense_block(6))
+    spine = {
+        float(shape.get("cy"))
+        for shape in root.iter(f"{SVG}ellipse")  # the merges and L
+    }
+    assert max(spine) - min(spine) < 1, "the spine is straight"
+    arcs = [path for path in root.iter(f"{SVG}path") if path.get("stroke-dasharray")]
+    assert len(arcs) == 2 * 15, "two halves each"
+    for arc in arcs:
+        heights = [float(y) - min(spine) for y in re.findall(r",(-?[\d.]+)", arc.get("d"))]
+        assert not (min(heights) < -20 and max(heights) > 20)
 
 
 def test_any_name_gives_a_valid_svg(tmp_path):

@@ -7,8 +7,8 @@ from archgraph.nn import Parameter, ScaledDotProductAttention
 
 
 class ClassTokenAttention(nn.Module):
-    """Takes tokens (batch, 5) of int64, hint (batch, 6); returns logits (batch, 11), y~1 (batch, 6,
-    6).
+    """Takes tokens (batch, 5) of int64, hint (batch, 6); returns logits (batch, 11),
+    y~1 (batch, 6, 6).
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class ClassTokenAttention(nn.Module):
         embedded = torch.add(wte, wpe, alpha=0.5)
         token = self.token()
         x = torch.cat([token.expand(embedded.shape[0], -1, -1), embedded], dim=1)
-        q, k, v = self.c_attn(x).chunk(3, 2)
+        q, k, v = self.c_attn(x).chunk(3, -1)
         y_1 = self.mixed(q, k, v) + self.gain * x
         x0 = self.get_submodule("0")(-(y_1.select(1, 0) * (1 - self.gate(hint))))
         lm_head = self.lm.head(x0)

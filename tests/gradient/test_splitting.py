@@ -234,7 +234,7 @@ def test_progress_counts_the_paths():
 
 def test_what_is_asked_wrongly():
     tape = recorded(residual_graph(3))
-    with pytest.raises(BudgetError, match="^8 paths lead from 'x' to 'L', and at most 7 are"):
+    with pytest.raises(BudgetError, match=r"^8 paths lead from 'x' to 'L', and at most 7 are"):
         decompose(tape, "x", budget=7)
     with pytest.raises(BudgetError, match="8 paths"):
         path_gradients(tape, "x", budget=7)
