@@ -45,6 +45,8 @@ def autograd_gradients(tape: Tape) -> dict[str, Bundle]:
     with forked(device):
         twin = compile_graph(graph, dtype=dtype, device=device)
         twin.load_state_dict(module.state_dict())
+        if tape.random_start is not None:
+            tape.random_start.restore()
         with prepared(twin, train=tape.train):
             reference = run(graph, twin, tape.batch, random_states=tape.random_states)
     sources = {node.name for node in graph.inputs}

@@ -51,10 +51,9 @@ def record(
     with forked(device), prepared(module, train=train):
         if seed is not None:
             torch.manual_seed(seed)
-        start = RandomState.now(device)
+        tape.random_start = RandomState.now(device)
         with preserved_buffers(module):
             reference = run(graph, module, batch)
-        start.restore()
         tape.random_states = reference.random_states
         _Recorder(tape).record()
     verify(tape, reference)
@@ -81,7 +80,7 @@ def autograd(tape: Tape, wrt: str, *, of: str = LOSS, seed: Tensor | None = None
     target = resolve(tape.graph, wrt)
     end = tape.graph.position(of)
     whole = Tape(tape.graph, tape.module, tape.batch, train=tape.train)
-    whole.random_states = tape.random_states
+    whole.random_states, whole.random_start = tape.random_states, tape.random_start
     with forked(tape.loss.device), prepared(tape.module, train=tape.train):
         _Recorder(whole, cut=False).record()
         if target.position is None:
@@ -115,6 +114,8 @@ class _Recorder:
                 self.owned.setdefault(position, []).append((name, edge))
 
     def record(self) -> None:
+        if self.tape.random_start is not None:
+            self.tape.random_start.restore()
         inputs = iter(self.tape.batch.inputs)
         for position, node in enumerate(self.graph.nodes):
             if node.kind == "input":

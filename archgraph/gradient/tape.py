@@ -74,6 +74,7 @@ class Tape:
         values: Each node's value by element, detached; the loss last.
         loss_terms: The scaled summands of L.
         random_states: By node: the random state in which its layer was called.
+        random_start: The random state in which the pass began, for callables that are no layers.
     """
 
     def __init__(self, graph: Graph, module: nn.Module, batch: Batch, *, train: bool) -> None:
@@ -85,6 +86,7 @@ class Tape:
         self.values: list[Mapping[int, Tensor]] = []
         self.loss_terms: tuple[Tensor, ...] = ()
         self.random_states: Mapping[str, RandomState] = {}
+        self.random_start: RandomState | None = None
 
     @property
     def dtype(self) -> torch.dtype:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import copyreg
 import functools
 import hashlib
@@ -68,13 +69,15 @@ def compile(
     emission = emit(graph)
     text = _Text(emission.text, emission.class_name, dict(emission.bindings))
     network_class = text.load()
-    if seed is None:
-        network = network_class()
-    else:
-        with torch.random.fork_rng(devices=[]):
+    with contextlib.ExitStack() as stack:
+        if seed is not None:
+            stack.enter_context(torch.random.fork_rng(devices=[]))
             torch.manual_seed(seed)
-            network = network_class()
-    # Not one `to(device, dtype)`: parameters that are one tensor stay one, and integers integers.
+        # On the CPU, so that a seed means the same weights everywhere. Moving to `meta` would make
+        # two tensors of tied parameters.
+        if device is not None and torch.device(device).type == "meta":
+            stack.enter_context(torch.device(device))
+        network = network_class()
     return network if dtype is None and device is None else network.to(device=device, dtype=dtype)
 
 

@@ -39,11 +39,12 @@ class Constructor:
     _kept: dict[str, None] = field(default_factory=dict)
     """Params that `forward` reads, so that they are attributes."""
     _learnt: set[str] = field(default_factory=set)
+    _made: set[str] = field(default_factory=set)
+    """Paths at which there is a module already."""
 
     def write(self) -> list[str]:
         """Return the statements after `super().__init__()`, but for `reset_parameters()`."""
         layers: list[str] = []
-        made: set[str] = set()
         for node in self.graph.nodes:
             layers += self._learnables(node)
             if node.op is None or is_expression(node, self.shapes):
@@ -54,16 +55,15 @@ class Constructor:
                 self.layers[node.name] = self.name_of(node)
                 continue
             self.layers[node.name] = reference(path)
-            if path not in made:
-                made.add(path)
-                layers.append(self._assign(path, self._build(node)))
-        containers = [self._assign(path, "nn.Module()") for path in self._containers(made)]
+            if path not in self._made:
+                self._made.add(path)
+                layers += [*self._containers(path), self._assign(path, self._build(node))]
         ties = [f"{self._parameter(a)} = {self._parameter(b)}" for a, b in self.graph.ties]
         for edge in self.graph.edges:
             if edge.kind != "loss":
                 self.scale(edge)
         numbers = [f"self.{attribute(name)} = {name}" for name in self._kept]
-        return [*numbers, *containers, *layers, *ties]
+        return [*numbers, *layers, *ties]
 
     def signature(self) -> list[str]:
         """Return the keyword arguments with their defaults, in the spec's order."""
@@ -150,7 +150,8 @@ class Constructor:
             tensor = f"torch.tensor({start})"
             if learn.per == "channel":
                 tensor = self._per_channel(edge, start)
-            statements.append(self._assign(learn.name, f"nn.Parameter({tensor})"))
+            statement = self._assign(learn.name, f"nn.Parameter({tensor})")
+            statements += [*self._containers(learn.name), statement]
         return statements
 
     def _per_channel(self, edge: Edge, start: str) -> str:
@@ -165,14 +166,13 @@ class Constructor:
         shape = f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
         return f"torch.full({shape}, {start})"
 
-    def _containers(self, made: set[str]) -> list[str]:
-        """Return the paths above the modules and parameters that hold nothing else."""
-        paths: dict[str, None] = {}
-        for path in [*made, *self._learnt]:
-            parts = path.split(".")
-            for i in range(1, len(parts)):
-                paths.setdefault(".".join(parts[:i]))
-        return sorted((p for p in paths if p not in made), key=lambda p: (p.count("."), p))
+    def _containers(self, path: str) -> list[str]:
+        """Return the statements that make what a path goes through, where that is new."""
+        parts = path.split(".")
+        above = [".".join(parts[:i]) for i in range(1, len(parts))]
+        new = [p for p in above if p not in self._made]
+        self._made.update(new)
+        return [self._assign(p, "nn.Module()") for p in new]
 
     def _assign(self, path: str, value: str) -> str:
         """Return the statement that puts a module or parameter at a path."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -47,7 +48,9 @@ def infer(graph: Graph) -> Shapes:
     """
     found = _CACHE.get(id(graph))
     if found is None:
-        found = _Inference(graph).run()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch warns of, it says again when it matters
+            found = _Inference(graph).run()
         _CACHE[id(graph)] = found
         weakref.finalize(graph, _CACHE.pop, id(graph), None)
     return found
@@ -76,6 +79,7 @@ class _Inference:
                 self.elements[node.name] = (_input_value(node),)
             elif node.kind == "layer":
                 self.visit(node)
+        self.check_names()
         if not self.problems:
             self.check_initialisers()
             self.check_ties()
@@ -266,6 +270,28 @@ class _Inference:
         )
 
     # --- the whole graph ------------------------------------------------------------------------
+
+    def check_names(self) -> None:
+        """Report a layer or a learnable λ that would stand inside a layer, or in its place."""
+        layers = {node.module: node for node in self.graph.nodes if node.module is not None}
+        learnt = {e.scale.learn.name: e for e in self.graph.edges if e.scale.learn is not None}
+        places: list[tuple[str, Node | Edge]] = [*layers.items(), *learnt.items()]
+        for name, where in places:
+            parts = name.split(".")
+            above = [".".join(parts[:i]) for i in range(1, len(parts))]
+            taken = next((path for path in above if path in layers), None)
+            if taken is None and name in layers and name in learnt:
+                taken = name
+            if taken is not None:
+                self.add(
+                    "name-taken",
+                    f"'{name}' would stand inside the layer '{taken}'"
+                    if taken != name
+                    else f"a layer and a learnable number are both called '{name}'",
+                    where,
+                    why="names are the attributes of the compiled module",
+                    help="rename one of them",
+                )
 
     def check_initialisers(self) -> None:
         for node in self.graph.nodes:

@@ -203,7 +203,18 @@ def tuples() -> Graph:
     return b.build()
 
 
+def noise() -> Graph:
+    """A callable that is no layer and random in every mode."""
+    b = GraphBuilder("noise")
+    b.input("x", (3,))
+    b.layer("noise", opaque(lambda v: v * torch.rand_like(v)), ["x"])
+    b.layer("y", call("Linear(3)"), ["noise", "x"])
+    b.output("y")
+    return b.build()
+
+
 HARD = {
+    "noise": noise(),
     "blocks": residual(2),
     "attention": attention(),
     "mha": library_attention(),

@@ -61,6 +61,7 @@ def test_a_residual_network_of_width_one_by_hand():
         (highway(), "x", "y"),
         (HARD["attention"], "alpha", "L"),
         (HARD["recurrent"], "W0.weight", "L"),
+        (HARD["noise"], "x", "L"),
         (HARD["tuples"], "split", "L"),
         (HARD["tuples"], "x", "L"),
     ],

@@ -342,6 +342,18 @@ def test_learnable_scales():
     )
 
 
+def test_names_that_would_stand_in_each_other():
+    builder = GraphBuilder("nested")
+    x = builder.input("x", (3,))
+    inner = builder.layer("fc.weight", parse_call("Linear(3)"), [x])
+    builder.layer("fc", parse_call("Linear(3)"), [inner])
+    assert "'fc.weight' would stand inside the layer 'fc'" in message(builder.build())
+    builder = GraphBuilder("same")
+    fc = builder.layer("fc", parse_call("Linear(3)"), [builder.input("x", (3,))])
+    builder.layer("y", None, ["x", Term(fc, learnable("fc"))])
+    assert "a layer and a learnable number are both called 'fc'" in message(builder.build())
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [

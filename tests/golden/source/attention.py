@@ -13,7 +13,6 @@ class ClassTokenAttention(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lm = nn.Module()
         self.wte = nn.Embedding(11, 6)
         self.wpe = nn.Embedding(5, 6)
         self.token = Parameter(1, 6)
@@ -22,6 +21,7 @@ class ClassTokenAttention(nn.Module):
         self.gain = nn.Parameter(torch.ones(6))
         self.gate = nn.Sigmoid()
         self.add_module("0", nn.Linear(6, 6))
+        self.lm = nn.Module()
         self.lm.head = nn.Linear(6, 11, bias=False)
         self.lm.head.weight = self.wte.weight
         self.reset_parameters()
