@@ -13,6 +13,7 @@ from archgraph.graph import Edge, Graph, Node
 from archgraph.module import text as python
 from archgraph.module.names import Scope
 from archgraph.module.values import Shapes
+from archgraph.module.variables import share_names
 from archgraph.ops.rules import tensor_expression
 
 __all__ = ["Calls", "Forward"]
@@ -72,7 +73,7 @@ class Forward:
             ):
                 self._visit(node)
         self._return()
-        return arguments, self.statements
+        return arguments, share_names(arguments, self.statements, self.scope.taken)
 
     # --- which values are read how often ----------------------------------------------------------
 

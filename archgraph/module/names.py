@@ -28,6 +28,8 @@ class Scope:
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
         self._taken = {*taken, *RESERVED, *_AMBIGUOUS}
+        self.taken = frozenset({*self._taken, *dir(builtins)})
+        """What was taken before any name was chosen."""
 
     def choose(self, name: str) -> str:
         """Return an identifier like `name` that nothing else in the scope has.

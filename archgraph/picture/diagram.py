@@ -13,7 +13,7 @@ from archgraph.picture.flow import Flow, PathRow
 from archgraph.picture.fold import fold
 from archgraph.picture.panels import footer, title
 from archgraph.picture.routes import Routes
-from archgraph.picture.rows import break_rows
+from archgraph.picture.rows import break_rows, fold_wide
 from archgraph.picture.scene import build_scene
 from archgraph.picture.style import decades
 
@@ -51,7 +51,8 @@ def diagram(
             than eight are not shown.
         direction: `LR` or `TB`.
         max_nodes: Above this, runs of alike blocks are folded into one box each.
-        row_width: Strips that are wider, in inches, are broken into rows.
+        row_width: Strips that are wider, in inches, are broken into rows; where nothing lets them
+            be broken, long chains fold.
         norm_range: Ends of the colour scale as log₁₀ of a norm, to share it between drawings;
             default the whole decades that hold the norms of this one.
 
@@ -66,7 +67,7 @@ def diagram(
     wrt = _checked_target(graph, wrt, flow)
     routes = Routes(graph, wrt)
     whole = build_scene(graph, flow=flow, shapes=shapes, routes=routes)
-    scene = fold(whole, max_nodes)
+    scene = fold_wide(fold(whole, max_nodes), row_width)
     strips = break_rows(scene, row_width)
     scale = norm_range or decades([arc.norm for arc in whole.arcs if arc.norm is not None])
     bars = routes.histogram if histogram is None else histogram

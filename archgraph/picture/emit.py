@@ -120,13 +120,18 @@ class Emitter:
             dot.node(middle, label="", shape="point", width="0.01", style="invis")
         if self._is_free(arc):
             self._place_above(dot, arc, middle)
-        near, far = ("w", "e") if direction == "LR" else ("n", "s")
         halves = [attributes, attributes | {"dir": "none"}]
         if not self._backward:
             halves.reverse()
         halves[1].pop("id", None)
-        dot.edge(source, f"{middle}:{near}", **halves[0], minlen=str(span // 2))
-        dot.edge(f"{middle}:{far}", target, **halves[1], minlen=str(span - span // 2))
+        # Ports make a line level in its middle. On long halves they may make dot's curve overshoot,
+        # so a faint line goes without.
+        first, second = span // 2, span - span // 2
+        near, far = (":w", ":e") if direction == "LR" else (":n", ":s")
+        tail = middle + (near if arc.carries or first == 1 else "")
+        head = middle + (far if arc.carries or second == 1 else "")
+        dot.edge(source, tail, **halves[0], minlen=str(first))
+        dot.edge(head, target, **halves[1], minlen=str(second))
 
     def _is_free(self, arc: Arc) -> bool:
         """Whether no other line over the spine begins under this one and ends beyond it, or so."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from itertools import pairwise
 
 from archgraph.picture.scene import Arc, Scene, Vertex
 from archgraph.picture.style import number_text, percent, shorten
 
-__all__ = ["fold", "waists"]
+__all__ = ["fold", "fold_within", "waists"]
 
 MAX_PERIOD = 16
 MIN_REPEATS = 3
@@ -30,8 +30,16 @@ def fold(scene: Scene, max_nodes: int) -> Scene:
     """
     scene = _fold_runs(scene, max_nodes)
     if len(scene.vertices) > max_nodes:
-        scene = _fold_runs(_close(scene, _chains(scene)), max_nodes)
+        boxes = [(chain, _box_of_chain(scene, chain)) for chain in _chains(scene)]
+        scene = _fold_runs(_close(scene, boxes), max_nodes)
     return scene
+
+
+def fold_within(scene: Scene, places: Set[int], keep: int = 2) -> Scene:
+    """Fold the middle of each chain among some vertices; `keep` layers stay open at either end."""
+    middles = (chain[keep:-keep] for chain in _chains(scene) if all(p in places for p in chain))
+    groups = [(chain, _box_of_chain(scene, chain)) for chain in middles if len(chain) >= 3]
+    return _close(scene, groups)
 
 
 def _fold_runs(scene: Scene, max_nodes: int) -> Scene:
@@ -159,8 +167,8 @@ def _worst(scene: Scene, blocks: list[_Range]) -> int | None:
     return worst if changes[worst] > statistics.median(changes) + 0.15 else None
 
 
-def _chains(scene: Scene) -> list[tuple[list[int], Vertex]]:
-    """Return each chain of at least three layers without a fork, and the box for it."""
+def _chains(scene: Scene) -> list[list[int]]:
+    """Return the positions of each chain of at least three layers without a fork."""
     into: dict[str, list[Arc]] = {}
     out = Counter(arc.source for arc in scene.arcs)
     for arc in scene.arcs:
@@ -176,7 +184,7 @@ def _chains(scene: Scene) -> list[tuple[list[int], Vertex]]:
         chain.append(place)
         chain_of[vertex.key] = chain
     chains = {id(chain): chain for chain in chain_of.values() if len(chain) >= 3}
-    return [(chain, _box_of_chain(scene, chain)) for chain in chains.values()]
+    return list(chains.values())
 
 
 def _is_plain(arc: Arc) -> bool:
@@ -237,7 +245,10 @@ def _box_of_blocks(scene: Scene, blocks: list[_Range]) -> Vertex:
 def _box_of_chain(scene: Scene, places: list[int]) -> Vertex:
     inside = [scene.vertices[place] for place in places]
     names = f"{_last_name(inside[:1])} … {_last_name(inside)}"
-    return _box(inside, (names, _ops(inside)), what="; ".join(vertex.what for vertex in inside))
+    into = next((arc.norm for arc in scene.arcs if arc.target == inside[0].key), None)
+    out = next((arc.norm for arc in scene.arcs if arc.source == inside[-1].key), None)
+    what = "; ".join(vertex.what for vertex in inside)
+    return _box(inside, (names, _ops(inside), *_norm_line(into, out)), what)
 
 
 def _box(inside: Sequence[Vertex], lines: tuple[str, ...], what: str) -> Vertex:
@@ -275,7 +286,7 @@ def _flow_lines(scene: Scene, blocks: list[_Range]) -> list[str]:
     """Return what the gradient does inside: the skips' share, and the norm from right to left."""
     position = scene.positions()
     skips: list[float] = []
-    norms: list[float] = []
+    norms: list[float | None] = []
     for first, last in blocks:
         entering = [a for a in scene.arcs if position[a.source] == first - 1 and a.carries]
         inner = [a for a in scene.arcs if first <= position[a.target] <= last and a.edge]
@@ -283,11 +294,15 @@ def _flow_lines(scene: Scene, blocks: list[_Range]) -> list[str]:
         total = math.fsum(a.share for a in entering if a.share is not None)
         if skip and total:
             skips.append(math.fsum(skip) / total)
-        norms += [max((a.norm for a in entering if a.norm is not None), default=math.nan)]
+        norms.append(max((a.norm for a in entering if a.norm is not None), default=None))
     lines = []
     if skips:
         low, middle, high = min(skips), statistics.median(skips), max(skips)
         lines.append(f"skip {percent(middle)} ({percent(low)} to {percent(high)})")
-    if norms and all(map(math.isfinite, norms)):
-        lines.append(f"norm {number_text(norms[0])} ← {number_text(norms[-1])}")
-    return lines
+    return [*lines, *_norm_line(norms[0], norms[-1])]
+
+
+def _norm_line(first: float | None, last: float | None) -> list[str]:
+    if first is None or last is None:
+        return []
+    return [f"norm {number_text(first)} ← {number_text(last)}"]

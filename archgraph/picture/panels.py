@@ -218,7 +218,8 @@ def _bar_with_text(width: float, tint: str, text: str) -> str:
     number = (
         f'<TD FIXEDSIZE="TRUE" WIDTH="52" HEIGHT="14" ALIGN="LEFT">{_raised(_small(text))}</TD>'
     )
-    rest = f'<TD FIXEDSIZE="TRUE" WIDTH="{BAR_WIDTH - round(width)}" HEIGHT="8"></TD>'
+    missing = BAR_WIDTH - round(width)
+    rest = f'<TD FIXEDSIZE="TRUE" WIDTH="{missing}" HEIGHT="8"></TD>' if missing > 0 else ""
     return _inner((_bar(width, 7, tint) if width >= 0.5 else "") + number + rest)
 
 

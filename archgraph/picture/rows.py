@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
-from archgraph.picture.fold import waists
+from archgraph.picture.fold import fold_within, waists
 from archgraph.picture.scene import Arc, Scene, Vertex
 from archgraph.picture.style import shorten
 
-__all__ = ["Strips", "break_rows", "ranks"]
+__all__ = ["Strips", "break_rows", "fold_wide", "ranks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,19 @@ def break_rows(scene: Scene, width: float) -> Strips:
         Scene(vertices, tuple(arcs)),
         tuple(tuple(vertex.key for vertex in members) for members in rows),
     )
+
+
+def fold_wide(scene: Scene, width: float) -> Scene:
+    """Fold the middle of the chains between two waists that stand further apart than a row is wide.
+
+    Rows can end at waists only; under a skip over a long chain there is none.
+    """
+    ends = _right_ends(scene)
+    wide: set[int] = set()
+    for a, b in pairwise(waists(scene)):
+        if ends[b] - ends[a] > width * 72:
+            wide.update(range(a + 1, b + 1))
+    return fold_within(scene, wide) if wide else scene
 
 
 def _breaks(scene: Scene, width: float) -> list[int]:

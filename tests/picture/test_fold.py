@@ -7,7 +7,7 @@ import pytest
 from archgraph.graph import GraphBuilder, Scale, Term
 from archgraph.picture import Flow
 from archgraph.picture.fold import fold, waists
-from archgraph.picture.rows import break_rows
+from archgraph.picture.rows import break_rows, fold_wide
 from archgraph.picture.scene import build_scene
 from tests.picture import networks
 
@@ -126,6 +126,21 @@ def test_a_box_tells_the_skips_share_and_the_norms_at_its_ends():
     flow = Flow(wrt="x0", shares=shares, norms=norms)
     (box,) = boxes(folded(networks.scaled_residual(20), flow=flow))
     assert box.lines[2:] == ("skip 60 % (52 % to 69 %)", "norm 4 ← 5.24e+05")
+
+
+def test_a_long_chain_under_a_skip_folds_in_its_middle():
+    builder = GraphBuilder("skip")
+    x = state = builder.input("x", (4,))
+    for i in range(20):
+        state = builder.layer(f"z{i}", networks.call("Linear", out_features=4), [state])
+    builder.layer("y", None, [state, x])
+    norms = {"z1->z2": 1e-9, "z17->z18": 0.25}
+    scene = build_scene(builder.build(), flow=Flow(wrt="x", norms=norms))
+    narrow = fold_wide(scene, 14)
+    assert keys(narrow) == ["x", "z0", "z1", "z2 … z17", "z18", "z19", "y", "L"]
+    (box,) = boxes(narrow)
+    assert box.lines == ("z2 … z17", "16 Linear", "norm 1e−09 ← 0.25")
+    assert fold_wide(scene, 40) is scene
 
 
 def test_waists_are_where_everything_passes():

@@ -29,12 +29,12 @@ class Highway(nn.Module):
             nn.init.constant_(layer.bias, -2.0)
 
     def forward(self, y0: Tensor) -> Tensor:
-        H1 = self.H1(self.h1(y0))
-        T1 = self.T1(self.t1(y0))
-        y1 = T1 * H1 + (1 - T1) * y0
-        H2 = self.H2(self.h2(y1))
-        T2 = self.T2(self.t2(y1))
-        y2 = T2 * H2 + (1 - T2) * y1
-        H3 = self.H3(self.h3(y2))
-        T3 = self.T3(self.t3(y2))
-        return self.head(T3 * H3 + (1 - T3) * y2)
+        H = self.H1(self.h1(y0))
+        T = self.T1(self.t1(y0))
+        y = T * H + (1 - T) * y0
+        H = self.H2(self.h2(y))
+        T = self.T2(self.t2(y))
+        y = T * H + (1 - T) * y
+        H = self.H3(self.h3(y))
+        T = self.T3(self.t3(y))
+        return self.head(T * H + (1 - T) * y)

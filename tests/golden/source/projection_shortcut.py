@@ -29,8 +29,8 @@ class ProjectionShortcut(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         stem = self.stem(image)
-        relu1 = self.relu1(self.bn1(self.conv1(stem)))
-        y1 = self.y1(self.bn2(self.conv2(relu1)) + self.shortcut_bn(self.shortcut(stem)))
-        relu3 = self.relu3(self.bn3(self.conv3(y1)))
-        y2 = self.y2(self.bn4(self.conv4(relu3)) + y1)
-        return self.fc(self.flatten(self.pool(y2)))
+        relu = self.relu1(self.bn1(self.conv1(stem)))
+        y = self.y1(self.bn2(self.conv2(relu)) + self.shortcut_bn(self.shortcut(stem)))
+        relu = self.relu3(self.bn3(self.conv3(y)))
+        y = self.y2(self.bn4(self.conv4(relu)) + y)
+        return self.fc(self.flatten(self.pool(y)))

@@ -20,7 +20,7 @@ class Residual(nn.Module):
         self.x5 = nn.ReLU()
 
     def forward(self, x1: Tensor) -> Tensor:
-        x2 = self.x2(self.F1(x1))
-        x3 = self.x3(torch.add(self.F2(x2), x1, alpha=self.lam))
-        x4 = self.x4(self.F3(x3))
-        return self.x5(torch.add(self.F4(x4), x3, alpha=self.lam))
+        x = self.x2(self.F1(x1))
+        x = self.x3(torch.add(self.F2(x), x1, alpha=self.lam))
+        x4 = self.x4(self.F3(x))
+        return self.x5(torch.add(self.F4(x4), x, alpha=self.lam))
