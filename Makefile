@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OUT := out
 
-.PHONY: demo test lint types unit readme bench clean
+.PHONY: demo test lint types unit fuzz bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "archgraph needs Python 3.11 or later: make PYTHON=python3"; exit 1; }
@@ -38,6 +38,10 @@ types: $(STAMP)
 
 unit: $(STAMP) tests/katex/node_modules
 	$(BIN)/pytest -q -n 2
+
+# New random examples, where `make test` draws the same ones every time.
+fuzz: $(STAMP)
+	ARCHGRAPH_FUZZ=1 $(BIN)/pytest -q -n 2 tests
 
 tests/katex/node_modules: tests/katex/package.json
 	cd tests/katex && { command -v npm >/dev/null && npm ci --silent || echo "no npm: the LaTeX test is left out"; }

@@ -168,8 +168,10 @@ class Graph:
         """
         graph: nx.MultiDiGraph[str] = nx.MultiDiGraph(name=self.name)
         graph.add_nodes_from((node.name, {"node": node}) for node in self.nodes)
-        graph.add_edges_from((e.source, e.target, e.id, {"edge": e}) for e in self.edges)
-        return nx.freeze(graph)
+        for edge in self.edges:
+            graph.add_edge(edge.source, edge.target, edge.id, edge=edge)
+        nx.freeze(graph)  # in place
+        return graph
 
     # --- parameters -------------------------------------------------------------------------
 
