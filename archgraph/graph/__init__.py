@@ -2,6 +2,7 @@
 
 from archgraph.graph.build import GraphBuilder, Term, assemble, learnable
 from archgraph.graph.core import Graph
+from archgraph.graph.instances import Instance, Member
 from archgraph.graph.records import LOSS, ONE, Edge, Learnable, LossTerm, Node, Scale
 
 __all__ = [
@@ -10,8 +11,10 @@ __all__ = [
     "Edge",
     "Graph",
     "GraphBuilder",
+    "Instance",
     "Learnable",
     "LossTerm",
+    "Member",
     "Node",
     "Scale",
     "Term",

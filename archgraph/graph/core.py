@@ -14,6 +14,7 @@ from typing import Any
 import networkx as nx
 
 from archgraph.errors import Problem, TargetError, suggest
+from archgraph.graph.instances import Instance
 from archgraph.graph.records import LOSS, Edge, EdgeKind, LossTerm, Node
 
 __all__ = ["Graph"]
@@ -45,6 +46,9 @@ class Graph:
     params: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """The spec's params and the values used."""
     warnings: tuple[Problem, ...] = field(default=(), compare=False)
+    instances: Mapping[str, Instance] = field(default_factory=dict, compare=False, repr=False)
+    """Blocks, groups and repeats by path, the whole network under the empty path, each before what
+    it holds; empty for a graph that was made flat."""
 
     # --- look-ups ---------------------------------------------------------------------------
 

@@ -34,8 +34,14 @@ class Learnable:
     """A learnable multiplier: an `nn.Parameter` of the graph's module under `name`."""
 
     name: str
+    """Path of the parameter: `alpha`, `body.0.alpha`, `h_scale.3` (an element of a
+    `ParameterList`)."""
     per: Literal["all", "channel"] = "all"
     """One number for all, or one per element of the channel axis."""
+    index: int | None = None
+    """Where the parameter is one vector for all terms of a `mix`: the element that is this λ."""
+    count: int | None = None
+    """Length of that vector."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,7 @@ class Node:
     module: str | None = None
     """Path of the submodule that does the op; None where there is none. Shared weights share it."""
     block: tuple[str, ...] = field(default=(), compare=False)
-    """The block instances that enclose the node, outermost first."""
+    """Paths of the `Instance`s that enclose the node, outermost first: `layer1`, `layer1.0`."""
     shape: tuple[int, ...] | None = None
     """Inputs only: shape without the batch axis."""
     shape_texts: tuple[str, ...] | None = field(default=None, compare=False)
