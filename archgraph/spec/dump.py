@@ -105,6 +105,8 @@ def _layer(node: Node) -> str:
     attributes: dict[str, Any] = {}
     if node.op is not None:
         attributes["op"] = node.op
+        if node.module not in (None, node.name):
+            attributes["share"] = node.module
     if node.init:
         attributes["init"] = _initialisers(node.init)
     for key in ("label", "symbol", "about"):
@@ -171,7 +173,11 @@ def _scale(scale: Scale) -> dict[str, Any]:
     if scale.learn is None:
         return {} if scale.value == 1 else {"scale": scale.value}
     per = ", per='channel'" if scale.learn.per == "channel" else ""
-    return {"scale": f"learn({_number(scale.value)}{per}, name='{scale.learn.name}')"}
+    name = f", name='{scale.learn.name}'"
+    place = ""
+    if scale.learn.index is not None:
+        place = f", index={scale.learn.index}, count={scale.learn.count}"
+    return {"scale": f"learn({_number(scale.value)}{per}{name}{place})"}
 
 
 def _outputs(graph: Graph) -> str:

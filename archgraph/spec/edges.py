@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from archgraph.errors import Mark, suggest
-from archgraph.expression import ExpressionError, parse
+from archgraph.expression import ExpressionError
 from archgraph.graph.records import Scale
+from archgraph.spec.formula import parse
 from archgraph.spec.model import EdgeModel
 from archgraph.spec.values import Concat, FormulaReader, Linear, Product, Reading, TensorTerm
 
 if TYPE_CHECKING:
-    from archgraph.spec.expand import Draft, Expansion
+    from archgraph.spec.draft import Draft
+    from archgraph.spec.expand import Expansion
+    from archgraph.spec.scope import Scope
 
-__all__ = ["join_edges"]
+__all__ = ["edges_by_target", "join_edges"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,38 +30,57 @@ class _Joined:
     mark: Mark
 
 
-def join_edges(expansion: Expansion) -> None:
-    """Join every entry of `edges` into the base input of its layer.
+Entries = Mapping[str, Sequence[tuple[int, EdgeModel]]]
+
+
+def edges_by_target(scope: Scope) -> Entries:
+    """Return the entries of a scope's `edges` by the layer they go to, with their positions.
+
+    What goes to no layer of the scope is reported.
+    """
+    found: dict[str, list[tuple[int, EdgeModel]]] = {}
+    for k, model in enumerate(scope.edges):
+        if model.to in scope.layers:
+            found.setdefault(model.to, []).append((k, model))
+        else:
+            _unknown_target(scope, model.to, k)
+    return found
+
+
+def join_edges(scope: Scope, draft: Draft, entries: Sequence[tuple[int, EdgeModel]]) -> None:
+    """Join the entries that go to one layer into what its formula says it reads.
 
     `sequential` is a base input; `add-skip`, `add` and `multiply` join it; `concat` entries
     replace one that is only the chain, and then list every slot. One merge kind per port.
     """
-    by_port: dict[tuple[str, str], list[_Joined]] = {}
-    for k, model in enumerate(expansion.spec.edges):
-        target = expansion.drafts.get(model.to)
-        if target is None:
-            _unknown_target(expansion, model.to, k)
-            continue
-        if target.broken:
-            _resolve(expansion, model, k)  # for its own problems
-            continue
-        port = model.port or target.first_port
-        if not _port_exists(expansion, target, port, k):
-            continue
-        joined = _resolve(expansion, model, k)
-        if joined is not None:
-            by_port.setdefault((model.to, port), []).append(joined)
-    for (name, port), entries in by_port.items():
-        _join_port(expansion, expansion.drafts[name], port, entries)
+    by_port: dict[str, list[_Joined]] = {}
+    for k, model in entries:
+        port = model.port or draft.first_port
+        exists = draft.broken or _port_exists(scope, draft, port, k)
+        joined = _resolve(scope, model, k)
+        if joined is not None and exists and not draft.broken:
+            by_port.setdefault(port, []).append(joined)
+    for port, group in by_port.items():
+        _join_port(scope.expansion, draft, port, group)
 
 
-def _unknown_target(expansion: Expansion, name: str, k: int) -> None:
-    mark = expansion.document.mark(("edges", k, "to"))
-    if name in expansion.nodes:
-        expansion.add("edge-target", f"'{name}' is an input, which reads nothing", mark)
+def _unknown_target(scope: Scope, name: str, k: int) -> None:
+    mark = scope.document.mark((*scope.path, "edges", k, "to"))
+    if name in scope.bound and name not in scope.layers:
+        scope.expansion.add("edge-target", f"'{name}' is an input, which reads nothing", mark)
         return
-    close = suggest(name, expansion.drafts)
-    expansion.add(
+    head = name.partition(".")[0].partition("[")[0]
+    if head != name and head in scope.layers:
+        scope.expansion.add(
+            "edge-target",
+            f"an edge cannot go into '{head}'",
+            mark,
+            why="what a block reads comes through its inputs",
+            help=f"give the block an input, and write the edge to '{head}'",
+        )
+        return
+    close = suggest(name, scope.layers)
+    scope.expansion.add(
         "unknown-name",
         f"there is no layer '{name}'",
         mark,
@@ -65,35 +88,34 @@ def _unknown_target(expansion: Expansion, name: str, k: int) -> None:
     )
 
 
-def _port_exists(expansion: Expansion, draft: Draft, port: str, k: int) -> bool:
-    ports = [p.name for p in draft.op.op.ports] if draft.op else ["input"]
-    if port in ports:
+def _port_exists(scope: Scope, draft: Draft, port: str, k: int) -> bool:
+    if port in draft.ports:
         return True
-    what = draft.op.name if draft.op else "a merge"
-    close = suggest(port, ports)
-    known = f"its inputs are {', '.join(ports)}" if ports else "it has none"
-    mark = expansion.document.mark(("edges", k, "port"))
-    expansion.add(
+    close = suggest(port, draft.ports)
+    known = f"its inputs are {', '.join(draft.ports)}" if draft.ports else "it has none"
+    mark = scope.document.mark((*scope.path, "edges", k, "port"))
+    scope.expansion.add(
         "port",
-        f"{what} has no input called '{port}'",
+        f"{draft.what} has no input called '{port}'",
         mark,
         help=f"did you mean '{close}'?" if close else known,
     )
     return False
 
 
-def _resolve(expansion: Expansion, model: EdgeModel, k: int) -> _Joined | None:
-    path = ("edges", k)
+def _resolve(scope: Scope, model: EdgeModel, k: int) -> _Joined | None:
+    path = (*scope.path, "edges", k)
+    mark = scope.document.mark
     names = model.from_ if isinstance(model.from_, list) else [model.from_]
     if isinstance(model.from_, list) and model.kind != "concat" and len(names) != 1:
-        expansion.add(
+        scope.expansion.add(
             "edge-sources",
             f"an edge of kind {model.kind} comes from one layer",
-            expansion.document.mark((*path, "from")),
+            mark((*path, "from")),
             help="only kind: concat lists several",
         )
         return None
-    scale = _scale(expansion, model, k)
+    scale = _scale(scope, model, (*path, "scale"))
     forced = {"add-skip": True, "add": False}.get(model.kind)
     terms = []
     for position, text in enumerate(names):
@@ -101,27 +123,23 @@ def _resolve(expansion: Expansion, model: EdgeModel, k: int) -> _Joined | None:
         if isinstance(model.from_, list):
             where = (*where, position)
         if not isinstance(text, str):
-            mark = expansion.document.mark(where)
-            expansion.add("wrong-type", f"'from' must be a name, not {text}", mark)
+            scope.expansion.add("wrong-type", f"'from' must be a name, not {text}", mark(where))
             return None
-        reading = expansion.reference(text, where)
+        reading = scope.reference(text, where, forward=path)
         if reading is None:
             return None
-        if not expansion.stands_above(reading.node, model.to):
-            mark = expansion.document.mark(path)
-            expansion.forward_reads.append((model.to, reading.node, mark))
         terms.append(TensorTerm(reading, scale, forced))
-    return _Joined(model, tuple(terms), expansion.document.mark(path))
+    return _Joined(model, tuple(terms), mark(path))
 
 
-def _scale(expansion: Expansion, model: EdgeModel, k: int) -> Scale:
+def _scale(scope: Scope, model: EdgeModel, path: tuple[str | int, ...]) -> Scale:
     given: Any = model.scale
     if not isinstance(given, str):
         return Scale(given)
     try:
-        return FormulaReader(given, expansion, model.to).scale(parse(given))
+        return FormulaReader(given, scope, model.to).scale(parse(given))
     except ExpressionError as error:
-        expansion.add_expression(error, ("edges", k, "scale"))
+        scope.expansion.add_expression(scope, error, path)
         return Scale()
 
 

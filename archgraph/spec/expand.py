@@ -1,82 +1,84 @@
-"""A checked spec to a graph: names resolved, formulas read, edges joined, merges lowered."""
+"""A checked spec to a graph: names resolved, blocks written out, formulas read, merges lowered."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import networkx as nx
 
-from archgraph.errors import Mark, Problem, SpecError, suggest
-from archgraph.expression import ExpressionError, as_number, evaluate, parse
+from archgraph.errors import Mark, Problem, SpecError
+from archgraph.expression import ExpressionError, evaluate
 from archgraph.graph.build import assemble
 from archgraph.graph.core import Graph
+from archgraph.graph.instances import Instance, Member
 from archgraph.graph.records import LOSS, Edge, Node
 from archgraph.ops import catalogue
-from archgraph.ops.op import Op, OpCall
-from archgraph.spec.document import Document, Scalar
-from archgraph.spec.edges import join_edges
-from archgraph.spec.ends import read_initialisers, read_loss, read_outputs, read_states, read_ties
-from archgraph.spec.formula import read_formula
-from archgraph.spec.lower import lower_layer
-from archgraph.spec.model import Checked, SpecModel
-from archgraph.spec.names import name_problem
-from archgraph.spec.values import Linear, Reading, TensorTerm
+from archgraph.ops.op import Op
+from archgraph.spec.checked import Checked
+from archgraph.spec.document import Document, Limits, Scalar
+from archgraph.spec.ends import read_ends, read_initialisers, read_loss, read_states, read_ties
+from archgraph.spec.layers import read_layers
+from archgraph.spec.lower import Lowered
+from archgraph.spec.model import SpecModel
+from archgraph.spec.names import MODULE_ATTRIBUTES, name_problem
+from archgraph.spec.params import param_values
+from archgraph.spec.scope import Bound, Path, Scope
+from archgraph.spec.template import Template
+from archgraph.spec.values import Reading
 
-__all__ = ["Draft", "Expansion", "expand"]
+__all__ = ["Expansion", "expand"]
 
 
-@dataclass(slots=True)
-class Draft:
-    """A layer while its inputs are being collected."""
+class Doubt:
+    """Problems found while it is not yet known whether the layer is there at all."""
 
-    name: str
-    op: OpCall | None
-    mark: Mark
-    bases: dict[str, Linear] = field(default_factory=dict)
-    """What each port reads so far."""
-    from_formula: set[str] = field(default_factory=set)
-    """Ports whose base stands in the formula, which no chain or `sequential` edge replaces."""
-    broken: bool = False
-    """Whether a problem was reported for it, so that nothing more is said about its inputs."""
+    def __init__(self, expansion: Expansion) -> None:
+        self._expansion = expansion
+        self._before = len(expansion.problems), len(expansion.forward_reads)
 
-    @property
-    def first_port(self) -> str:
-        """The port that the chain feeds."""
-        return self.op.op.ports[0].name if self.op and self.op.op.ports else "input"
-
-    @property
-    def reads_nothing(self) -> bool:
-        """Whether its op takes no tensor at all, as a `Parameter`."""
-        return self.op is not None and not self.op.op.ports
+    def forget(self) -> None:
+        """Take them back."""
+        problems, reads = self._before
+        del self._expansion.problems[problems:]
+        del self._expansion.forward_reads[reads:]
 
 
 class Expansion:
-    """The state of one expansion: what is named so far, and what is wrong so far."""
+    """The state of one expansion: what is made so far, and what is wrong so far."""
 
     def __init__(
         self,
         document: Document,
         spec: SpecModel,
-        params: Mapping[str, Any],
-        broken: frozenset[str],
+        broken: frozenset[Path],
+        templates: Mapping[str, Template],
+        plugins: Mapping[str, Op],
+        limits: Limits,
     ) -> None:
-        self.document, self.spec, self.broken = document, spec, broken
-        self.numbers: dict[str, Any] = dict(params)
+        self.document, self.spec, self.broken, self.limits = document, spec, broken, limits
+        self.templates, self._plugins = templates, plugins
+        self.numbers: Mapping[str, Any] = {}
+        """The spec's params."""
         self.problems: list[Problem] = []
         self.nodes: dict[str, Node] = {}
-        """Inputs, by name."""
-        self.drafts: dict[str, Draft] = {}
-        """Layers read so far, by name."""
-        self.layer_names: tuple[str, ...] = tuple(spec.layers)
-        self.current: str = ""
-        """The layer whose formula is being read."""
+        self.edges: list[Edge] = []
+        self.instances: dict[str, Instance] = {}
+        self.called: set[str] = set()
+        self.place = ""
+        """Path of the instance that is being made, for messages."""
         self.forward_reads: list[tuple[str, str, Mark]] = []
         """(reader, read, where) of readings of what stands below, judged when all is known."""
+        self._reported: dict[tuple[Mark, str], str] = {}
+        self._learned: dict[str, dict[int, int]] = {}
 
     # --- problems -----------------------------------------------------------------------------
+
+    def at(self, place: str) -> None:
+        """Say which instance is being made."""
+        self.place = place
 
     def add(
         self,
@@ -87,92 +89,102 @@ class Expansion:
         why: str | None = None,
         help: str | None = None,
     ) -> None:
-        """Report a problem."""
-        self.problems.append(Problem(code, message, mark, why=why, help=help))
+        """Report a problem: inside blocks with the path of the instance, once for all copies."""
+        if self._reported.setdefault((mark, code), self.place) != self.place:
+            return
+        where = f" (in {self.place})" if self.place else ""
+        self.problems.append(Problem(code, message + where, mark, why=why, help=help))
 
-    def add_expression(self, error: ExpressionError, path: tuple[str | int, ...]) -> None:
-        """Report a problem inside the text at `path`."""
-        tree = self.document.tree(path)
+    def add_expression(self, scope: Scope, error: ExpressionError, path: Path) -> None:
+        """Report a problem inside the text at `path` of the scope's document."""
+        tree = scope.document.tree(path)
         mark = tree.at(error.offset, error.length) if isinstance(tree, Scalar) else tree.mark
         why = _WHY.get(error.code)
         message = error.message
         if error.code == "unknown-name":
             message = message.replace("there is no '", "there is no layer, input or param '")
+            message = message if " in '" not in message else error.message
         self.add(error.code, message, mark, why=why, help=error.help)
 
-    # --- names, as formulas see them ------------------------------------------------------------
+    @contextmanager
+    def doubtful(self) -> Iterator[Doubt]:
+        """Read something whose problems may be taken back."""
+        yield Doubt(self)
 
-    def readings(self, node: ast.expr) -> list[Reading] | None:
-        """See `values.Names.readings`."""
-        match node:
-            case ast.Name(id=name):
-                reading = self._named(name, node)
-                return None if reading is None else [reading]
-            case ast.Subscript(value=ast.Name(id=name) as base, slice=index):
-                reading = self._named(name, base)
-                return None if reading is None else [self._element(reading, node, index)]
-            case ast.Attribute() | ast.Subscript():
-                parts = [n for n in ast.walk(node) if isinstance(n, ast.Name)]
-                if parts and parts[0].id in self.numbers:
-                    return None
-                raise ExpressionError.at(node, "a layer is read by its name", code="unknown-name")
-        return None
-
-    def _named(self, name: str, node: ast.AST) -> Reading | None:
-        if name in self.numbers:
-            return None
-        if name in self.nodes or name in self.drafts:
-            return Reading(name)
-        if name in self.spec.layers:
-            tree = self.document.tree(("layers", self.current, "op"))
-            offset, end = getattr(node, "col_offset", 0), getattr(node, "end_col_offset", 1)
-            mark = tree.at(offset, end - offset) if isinstance(tree, Scalar) else tree.mark
-            self.forward_reads.append((self.current, name, mark))
-            return Reading(name)
-        return None
-
-    def _element(self, reading: Reading, node: ast.Subscript, index: ast.expr) -> Reading:
-        draft = self.drafts.get(reading.node)
-        call = draft.op if draft is not None else None
-        value = index.value if isinstance(index, ast.Constant) else None
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ExpressionError.at(index, "an element is chosen by a whole number")
-        if call is not None and (call.returns_tuple or call.op.origin in ("plugin", "opaque")):
-            return Reading(reading.node, value)
-        raise ExpressionError.at(
-            node,
-            f"'{reading.node}' is one tensor, not several",
-            help=f"Select(1, {value}) takes one position of an axis",
+    def too_large(self, mark: Mark) -> None:
+        """Give up: the graph would be larger than the caller allows."""
+        most = self.limits.nodes
+        self.add(
+            "too-large",
+            f"the network has more than {most:,} nodes",
+            mark,
+            help="Limits(nodes=…) raises the bound",
         )
+        raise SpecError(self.problems)
 
-    def names(self) -> Sequence[str]:
-        """See `values.Names.names`."""
-        return [*self.nodes, *self.layer_names]
+    def count_instance(self, mark: Mark) -> None:
+        """Hold the number of instances against the limit."""
+        if len(self.instances) > self.limits.nodes:
+            self.too_large(mark)
 
-    def op(self, name: str) -> Op | None:
-        """See `formula.OpNames.op`."""
-        value = self.numbers.get(name)
-        if value is not None:
-            return value if isinstance(value, Op) else None
-        found = catalogue.get(name)
+    # --- what there is --------------------------------------------------------------------------
+
+    def op(self, name: str) -> Op | Template | None:
+        """Return the block, plugin or op called `name`, or None."""
+        if name in self.templates:
+            self.called.add(name)
+            return self.templates[name]
+        found = self._plugins.get(name) or catalogue.get(name)
         return found if found is not None and not found.loss else None
 
     def op_names(self) -> Sequence[str]:
-        """See `formula.OpNames.op_names`."""
-        return catalogue.names()
+        """Return the names of all ops and blocks."""
+        return [*self.templates, *self._plugins, *catalogue.names()]
+
+    def parameter_path(self, scope: Scope, name: Any) -> str:
+        """Return the path of a learnable λ of a scope.
+
+        Raises:
+            ExpressionError: it cannot be called so.
+        """
+        if isinstance(name, str) and "." in name and not scope.prefix:
+            return name  # the flat form
+        if not isinstance(name, str) or not (name.isidentifier() and name.isascii()):
+            raise ExpressionError("the name of a learnable scale is a Python name")
+        if name in MODULE_ATTRIBUTES or name in scope.layers:
+            what = "a layer" if name in scope.layers else "an attribute of nn.Module"
+            raise ExpressionError(f"'{name}' is {what} already", help="name='…'")
+        path = scope.module + name
+        if scope.copy is None or scope.layers[scope.current].share is True:
+            return path
+        copies = self._learned.setdefault(path, {})
+        return f"{path}.{copies.setdefault(scope.copy, len(copies))}"
+
+    def add_lowered(self, lowered: Lowered) -> None:
+        """Take the nodes and edges of a layer."""
+        for node in lowered.nodes:
+            if node.name in self.nodes:
+                mark = node.mark or self.document.root.mark
+                self.add("duplicate-name", f"there are two nodes called '{node.name}'", mark)
+            self.nodes[node.name] = node
+            if len(self.nodes) > self.limits.nodes:
+                self.too_large(node.mark or self.document.root.mark)
+        self.edges += lowered.edges
 
     # --- steps ----------------------------------------------------------------------------------
 
-    def read_inputs(self) -> None:
+    def read_inputs(self, scope: Scope) -> None:
         """Make the input nodes."""
         for name, model in self.spec.inputs.items():
             path = ("inputs", name)
-            self._check_name(name, "input", path)
+            self._check_input(name, path)
             shape_path = (*path, "shape") if _has_key(self.document, path, "shape") else path
-            shape = [self._size((*shape_path, k), item) for k, item in enumerate(model.shape)]
+            shape = [
+                self._size(scope, (*shape_path, k), item) for k, item in enumerate(model.shape)
+            ]
             below = None
             if model.below is not None:
-                below = self._size((*path, "below"), model.below)
+                below = self._size(scope, (*path, "below"), model.below)
             elif model.dtype != "float":
                 self.add(
                     "missing-key",
@@ -188,126 +200,39 @@ class Expansion:
                 dtype=model.dtype,
                 below=below,
             )
+            scope.bound[name] = Bound(Reading(name))
 
-    def _size(self, path: tuple[str | int, ...], text: Any) -> int:
-        value = self.evaluate(text, path)
+    def _check_input(self, name: str, path: Path) -> None:
+        mark = self.document.mark(path, key=True)
+        if found := name_problem(name, "input"):
+            self.add("reserved-name", found[0], mark, why=found[1])
+        if name in self.spec.params:
+            self.add("duplicate-name", f"'{name}' is the name of a param already", mark, why=_ONE)
+
+    def _size(self, scope: Scope, path: Path, text: Any) -> int:
+        value = text
+        if isinstance(text, str):
+            try:
+                value = evaluate(text, self.numbers)
+            except ExpressionError as error:
+                self.add_expression(scope, error, path)
+                return 1
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value
-        if value is not None:
-            shown = "empty" if value is None else str(value)
-            self.add(
-                "size", f"a size is a whole number above 0, not {shown}", self.document.mark(path)
-            )
+        shown = "empty" if value is None else str(value)
+        mark = self.document.mark(path)
+        self.add("size", f"a size is a whole number above 0, not {shown}", mark)
         return 1
-
-    def evaluate(self, text: Any, path: tuple[str | int, ...]) -> Any:
-        """Return the value of a number or of an expression's text; None after a problem."""
-        if not isinstance(text, str):
-            return text
-        try:
-            return evaluate(text, self.numbers)
-        except ExpressionError as error:
-            self.add_expression(error, path)
-            return None
-
-    def _check_name(self, name: str, what: str, path: tuple[str | int, ...]) -> None:
-        mark = self.document.mark(path, key=True)
-        if found := name_problem(name, what):
-            self.add("reserved-name", found[0], mark, why=found[1])
-        taken = "a param" if name in self.spec.params else None
-        if what == "layer" and name in self.spec.inputs:
-            taken = "an input"
-        if taken and what != "param":
-            self.add(
-                "duplicate-name",
-                f"'{name}' is the name of {taken} already",
-                mark,
-                why="one name stands for one thing, so that formulas can read it",
-            )
-
-    def read_layers(self) -> None:
-        """Make a draft of every layer, in order."""
-        before: str | None = None
-        if len(self.spec.inputs) == 1:
-            before = next(iter(self.spec.inputs))
-        for name, model in self.spec.layers.items():
-            path = ("layers", name)
-            self._check_name(name, "layer", path)
-            self.current = name
-            mark = self.document.mark(path, key=True)
-            draft = self._read_layer(name, model.op, mark)
-            start = self._start(name, model.from_, before)
-            port = draft.first_port
-            if start is not None and not draft.bases and not draft.reads_nothing:
-                draft.bases[port] = Linear((TensorTerm(start),))
-            elif model.from_ is not None and draft.bases:
-                self.add(
-                    "two-bases",
-                    f"'{name}' says twice what it reads",
-                    mark,
-                    why="its formula has a second bracket, and it has 'from' as well",
-                    help="keep one of the two",
-                )
-            self.drafts[name] = draft
-            before = name
-
-    def _read_layer(self, name: str, text: Any, mark: Mark) -> Draft:
-        if text is None:
-            return Draft(name, None, mark, broken=name in self.broken)
-        tree = self.document.tree(("layers", name, "op"))
-        source = text if isinstance(text, str) else getattr(tree, "text", str(text))
-        formula, problems = read_formula(source, self, name)
-        for error in problems:
-            self.add_expression(error, ("layers", name, "op"))
-        if formula is None:
-            return Draft(name, None, mark, broken=True)
-        return Draft(name, formula.op, mark, dict(formula.bases), set(formula.bases))
-
-    def _start(self, name: str, text: str | None, before: str | None) -> Reading | None:
-        if text is None:
-            return Reading(before) if before is not None else None
-        return self.reference(text, ("layers", name, "from"))
-
-    def reference(self, text: str, path: tuple[str | int, ...]) -> Reading | None:
-        """Return what the text of a `from` or `of` reads: a node's own name, or a formula's.
-
-        Reports the problem and returns None if it is no layer or input.
-        """
-        if text in self.nodes or text in self.drafts:
-            return Reading(text)
-        base, bracket, index = text.partition("[")
-        if bracket and base in self.drafts and index.rstrip("]").isdigit():
-            return Reading(base, int(index.rstrip("]")))
-        try:
-            read = self.readings(parse(text)) if text not in self.spec.layers else [Reading(text)]
-        except ExpressionError as error:
-            self.add_expression(error, path)
-            return None
-        if read:
-            return read[0]
-        close = suggest(text, self.names())
-        self.add(
-            "unknown-name",
-            f"there is no layer or input '{text}'",
-            self.document.mark(path),
-            help=f"did you mean '{close}'?" if close else None,
-        )
-        return None
-
-    def stands_above(self, first: str, second: str) -> bool:
-        """Return whether `first` is an input, or a layer above `second` in the file."""
-        order = self.layer_names
-        return first in self.nodes or order.index(first) < order.index(second)
 
     def judge_order(self) -> None:
         """Say of every reading of what stands below whether it is a cycle or just out of order."""
         plain: nx.DiGraph[str] = nx.DiGraph()
-        for draft in self.drafts.values():
-            for linear in draft.bases.values():
-                plain.add_edges_from((source, draft.name) for source in _sources(linear))
+        if self.forward_reads:
+            plain.add_edges_from((edge.source, edge.target) for edge in self.edges)
         reported: set[frozenset[str]] = set()
         for reader, read, mark in self.forward_reads:
-            if reader == read or (plain.has_node(reader) and nx.has_path(plain, reader, read)):
+            reaches = plain.has_node(reader) and plain.has_node(read)
+            if reader == read or (reaches and nx.has_path(plain, reader, read)):
                 cycle = nx.shortest_path(plain, reader, read) if reader != read else [reader]
                 if frozenset(cycle) not in reported:
                     reported.add(frozenset(cycle))
@@ -332,142 +257,134 @@ class Expansion:
             "which closes the cycle",
         )
 
-    def check_ports(self) -> None:
-        """Say of every layer that reads nothing, or leaves a needed port empty."""
-        for draft in self.drafts.values():
-            if draft.broken:
-                continue
-            ports = draft.op.op.ports if draft.op else ()
-            empty = [p.name for p in ports if p.required and p.name not in draft.bases]
-            if not draft.bases and not draft.reads_nothing:
-                self._report_no_input(draft)
-            elif empty:
-                assert draft.op is not None
-                name = draft.op.name
-                inputs = ", ".join(f"{p.name}=…" for p in ports if p.required)
-                self.add(
-                    "missing-port",
-                    f"{name} reads nothing at {' and '.join(empty)}",
-                    draft.mark,
-                    help=f"write: {name}(…)({inputs})",
-                )
-
-    def _report_no_input(self, draft: Draft) -> None:
-        inputs = list(self.spec.inputs)
-        if len(inputs) > 1 and draft.name == next(iter(self.spec.layers)):
-            self.add(
-                "missing-input",
-                f"the first layer '{draft.name}' does not say what it reads",
-                draft.mark,
-                why=f"there are several inputs: {', '.join(inputs)}",
-                help=f"write its input in a second bracket: …(…)({inputs[0]})",
+    def unused_blocks(self) -> list[Problem]:
+        """Return a warning for each block of the spec itself that nothing calls."""
+        return [
+            Problem(
+                "unused",
+                f"block '{name}' is called nowhere",
+                self.document.mark(("blocks", name), key=True),
+                help="call it, or delete it",
+                severity="warning",
             )
-        else:
-            self.add("missing-input", f"'{draft.name}' reads nothing", draft.mark)
-
-    def lower(self) -> tuple[list[Node], list[Edge]]:
-        """Return the nodes and edges of all layers."""
-        nodes: list[Node] = list(self.nodes.values())
-        edges: list[Edge] = []
-        for name, draft in self.drafts.items():
-            model = self.spec.layers[name]
-            path = ("layers", name, "init")
-            node = Node(
-                name=name,
-                op=draft.op,
-                module=name if draft.op is not None else None,
-                init=read_initialisers(self, model.init, path, draft.op),
-                label=model.label,
-                symbol=model.symbol,
-                about=model.about,
-                mark=draft.mark,
-            )
-            lowered = lower_layer(node, draft.bases, dict.fromkeys(draft.bases, draft.mark))
-            nodes += lowered.nodes
-            edges += lowered.edges
-        return nodes, edges
+            for name in self.spec.blocks
+            if name not in self.called
+        ]
 
 
+_ONE = "one name stands for one thing, so that formulas can read it"
 _WHY = {
     "unknown-op": "an op is a torch.nn class, an archgraph op, or one of this spec's blocks",
 }
 
 
-def _has_key(document: Document, path: tuple[str | int, ...], key: str) -> bool:
+def _has_key(document: Document, path: Path, key: str) -> bool:
     tree = document.tree(path)
     return hasattr(tree, "get") and tree.get(key) is not None
 
 
-def _sources(linear: Linear) -> list[str]:
-    """Return every node that a formula reads."""
-    found: list[str] = []
-    for term in linear.terms:
-        value = term.value
-        if isinstance(value, Reading):
-            found.append(value.node)
-            continue
-        parts: Sequence[Linear] = getattr(value, "factors", ()) or getattr(value, "slots", ())
-        for part in parts or ([value] if isinstance(value, Linear) else []):
-            found += _sources(part)
-    return found
-
-
-def expand(document: Document, checked: Checked, params: Mapping[str, Any], name: str) -> Graph:
+def expand(
+    document: Document,
+    checked: Checked,
+    given: Mapping[str, Any],
+    name: str,
+    *,
+    templates: Mapping[str, Template],
+    plugins: Mapping[str, Op],
+    limits: Limits,
+) -> Graph:
     """Return the graph of a checked spec.
 
     Args:
         document: Where everything stands.
         checked: The spec, its keys and kinds checked.
-        params: The values of its params.
+        given: Values that replace those of its params.
         name: The network's name if the spec gives none.
+        templates: Its blocks, and those it includes.
+        plugins: Ops beside the catalogue's.
+        limits: How large it may become.
 
     Raises:
         SpecError: with every problem found.
+
+    Cost: linear in the nodes of the result.
     """
     spec = checked.spec
     assert spec is not None
-    expansion = Expansion(document, spec, params, checked.broken)
+    expansion = Expansion(document, spec, checked.broken, templates, plugins, limits)
+    params = _params(expansion, given)
+    expansion.numbers = params
     if not spec.layers:
         mark = document.mark(("layers",), key=True)
         expansion.add("no-layers", "the spec has no layers", mark, help="layers: {fc: Linear(10)}")
         raise SpecError(expansion.problems)
-    expansion.read_inputs()
-    expansion.read_layers()
-    join_edges(expansion)
+    scope = Scope(
+        expansion, document, (), "", "", params, spec.params, layers=spec.layers, edges=spec.edges
+    )
+    expansion.read_inputs(scope)
+    start = scope.bound[next(iter(spec.inputs))].reading if len(spec.inputs) == 1 else None
+    expansion.instances[""] = Instance(path="", kind="network", module="")
+    members = read_layers(scope, start)
     expansion.judge_order()
-    expansion.check_ports()
-    outputs = read_outputs(expansion)
-    terms = read_loss(expansion, checked.losses, outputs)
-    states = read_states(expansion)
-    nodes, edges = expansion.lower() if not expansion.problems else ([], [])
-    init = read_initialisers(expansion, spec.init, ("init",), None)
-    ties = read_ties(expansion, nodes)
+    ends = [(n, r.node) for n, r in read_ends(scope, spec.outputs, ())]
+    terms = read_loss(scope, checked.losses, ends)
+    states = read_states(scope)
+    init = read_initialisers(scope, spec.init, ("init",), None)
+    ties = read_ties(scope, list(expansion.nodes.values()))
     if expansion.problems:
         raise SpecError(expansion.problems)
     graph = assemble(
         spec.name or name,
-        nodes,
-        edges,
-        outputs,
+        list(expansion.nodes.values()),
+        expansion.edges,
+        ends,
         terms,
         states=states,
         ties=ties,
         init=init,
         about=spec.about,
-        params={key: value for key, value in params.items() if key in spec.params},
+        params=params,
+        instances=_whole(expansion, members, ends),
     )
-    return _with_warnings(graph)
+    return _with_warnings(graph, expansion.unused_blocks())
 
 
-def _with_warnings(graph: Graph) -> Graph:
+def _params(expansion: Expansion, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the spec's params."""
+    document, declared = expansion.document, expansion.spec.params
+    for name in declared:
+        if found := name_problem(name, "param"):
+            mark = document.mark(("params", name), key=True)
+            expansion.add("reserved-name", found[0], mark, why=found[1])
+    values, problems = param_values(document, ("params",), declared, given, {}, expansion.op)
+    expansion.problems += problems
+    return values
+
+
+def _whole(
+    expansion: Expansion, members: Sequence[Member], ends: Sequence[tuple[str, str]]
+) -> dict[str, Instance]:
+    """Return the instances, if there are any but the network itself."""
+    if len(expansion.instances) == 1:
+        return {}
+    root = replace(
+        expansion.instances[""],
+        inputs=tuple((name, name, 0) for name in expansion.spec.inputs),
+        outputs=tuple((name, node, 0) for name, node in ends),
+        members=tuple(members),
+        about=expansion.spec.about,
+    )
+    return {**expansion.instances, "": root}
+
+
+def _with_warnings(graph: Graph, warnings: list[Problem]) -> Graph:
     """Return the graph with a warning for every layer or input that reaches no output."""
-    from dataclasses import replace
-
-    warnings = []
     used = _reaches_an_output(graph)
+    marks = set()
     for node in graph.nodes:
-        if node.name in used or node.name == LOSS or "~" in node.name:
+        if node.name in used or node.name == LOSS or "~" in node.name or node.mark in marks:
             continue
+        marks.add(node.mark)
         what = "input" if node.kind == "input" else "layer"
         warnings.append(
             Problem(
@@ -487,52 +404,3 @@ def _reaches_an_output(graph: Graph) -> set[str]:
         if edge.target in used:
             used.add(edge.source)
     return used
-
-
-def resolve_params(
-    document: Document, spec: SpecModel, overrides: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[Problem]]:
-    """Return the values of a spec's params, each an expression of earlier ones.
-
-    Args:
-        document: Where they stand.
-        spec: The spec.
-        overrides: Values that replace the spec's own; strings are expressions.
-
-    Returns:
-        The values, and every problem found. A param that names an op is an `Op`.
-    """
-    values: dict[str, Any] = {}
-    problems: list[Problem] = []
-    for name, given in spec.params.items():
-        path = ("params", name)
-        if found := name_problem(name, "param"):
-            mark = document.mark(path, key=True)
-            problems.append(Problem("reserved-name", found[0], mark, why=found[1]))
-        raw = overrides.get(name, given)
-        try:
-            values[name] = _param_value(raw, values)
-        except ExpressionError as error:
-            tree = document.tree(path)
-            own = isinstance(tree, Scalar) and name not in overrides
-            mark = tree.at(error.offset, error.length) if own else tree.mark  # type: ignore[union-attr]
-            text = error.message.replace("there is no '", "there is no param '")
-            text = text if name not in overrides else f"{name}={raw}: {text}"
-            why = "a param reads only the params above it" if error.code == "unknown-name" else None
-            problems.append(Problem(error.code, text, mark, why=why, help=error.help))
-            values[name] = 1
-    return values, problems
-
-
-def _param_value(raw: Any, earlier: Mapping[str, Any]) -> Any:
-    if isinstance(raw, list):
-        return [_param_value(item, earlier) for item in raw]
-    if not isinstance(raw, str):
-        number = raw if isinstance(raw, bool) else as_number(raw)
-        if number is None:
-            raise ExpressionError("a param is a number, a list, an op or an expression")
-        return number
-    op = catalogue.get(raw.strip())
-    if op is not None and raw.strip() not in earlier:
-        return op
-    return evaluate(raw, earlier)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ast
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Protocol
 
 from archgraph.errors import suggest
-from archgraph.expression import FUNCTIONS, ExpressionError, evaluate_node, parse
+from archgraph.expression import FUNCTIONS, ExpressionError, evaluate_node
+from archgraph.expression import parse as parse_anew
 from archgraph.ops.arguments import bind
 from archgraph.ops.op import Op, OpCall, SizeExpression
+from archgraph.spec.params import choose
+from archgraph.spec.template import REQUIRED, BlockCall, Template
 from archgraph.spec.values import TENSOR_FUNCTIONS, FormulaReader, Linear, Names
 
 __all__ = ["Formula", "OpNames", "read_formula"]
@@ -20,8 +25,8 @@ __all__ = ["Formula", "OpNames", "read_formula"]
 class OpNames(Names, Protocol):
     """Names that may also be ops."""
 
-    def op(self, name: str) -> Op | None:
-        """Return the op called `name` (or that a param of that name stands for), or None."""
+    def op(self, name: str) -> Op | Template | None:
+        """Return the op or block called `name` (or that a param of that name stands for)."""
 
     def op_names(self) -> Sequence[str]:
         """Return the names of all ops, for suggestions."""
@@ -31,8 +36,14 @@ class OpNames(Names, Protocol):
 class Formula:
     """What a formula says: an op or none, and what each port reads; no bases means the chain."""
 
-    op: OpCall | None
+    op: OpCall | BlockCall | None
     bases: Mapping[str, Linear] = field(default_factory=dict)
+
+
+@lru_cache(maxsize=4096)
+def parse(text: str) -> ast.expr:
+    """Return a text's tree, which no one may change: copies of a block share their formulas."""
+    return parse_anew(text)
 
 
 def read_formula(
@@ -64,18 +75,19 @@ class _Formula:
     def read(self, node: ast.expr) -> tuple[Formula | None, list[ExpressionError]]:
         match node:
             case ast.Name() if self._is_op(node):
-                call = self._op_call(node, ast.Call(node, [], []))
-                return self._done(call, {})
+                return self._done(self._call(node, ast.Call(node, [], [])), {})
             case ast.Call(func=ast.Name(id=name)) if not _is_function(name):
-                return self._done(self._op_call(node.func, node), {})
+                return self._done(self._call(node.func, node), {})
             case ast.Call(func=ast.Call(func=ast.Name() as name_node) as inner):
-                call = self._op_call(name_node, inner)
+                call = self._call(name_node, inner)
                 op = self._names.op(name_node.id)
                 return self._done(call, self._bases(node, op) if op else {})
+            case ast.IfExp():
+                return self.read(choose(node, self._names.numbers))
         return self._done(None, {"input": self._reader.linear(node)})
 
     def _done(
-        self, call: OpCall | None, bases: dict[str, Linear]
+        self, call: OpCall | BlockCall | None, bases: dict[str, Linear]
     ) -> tuple[Formula | None, list[ExpressionError]]:
         formula = None if self._problems else Formula(call, bases)
         return formula, self._problems
@@ -102,13 +114,79 @@ class _Formula:
             )
         )
 
-    def _op_call(self, name: ast.expr, call: ast.Call) -> OpCall | None:
+    def _call(self, name: ast.expr, call: ast.Call) -> OpCall | BlockCall | None:
         assert isinstance(name, ast.Name)
         op = self._names.op(name.id)
         if op is None:
             if not self._problems:
                 self._unknown_op(name)
             return None
+        if isinstance(op, Template):
+            return self._block_call(op, call)
+        return self._op_call(op, name, call)
+
+    def _block_call(self, block: Template, call: ast.Call) -> BlockCall | None:
+        """Bind the arguments of a block: positional in the order of its params, then by name."""
+        params = list(block.model.params)
+        given: dict[str, ast.expr] = {}
+        for name, value in zip(params, call.args, strict=False):
+            given[name] = value
+        for extra in call.args[len(params) :]:
+            takes = f"block '{block.name}' takes {len(params)} arguments"
+            message = f"{takes}, not {len(call.args)}"
+            hint = f"its params are {', '.join(params)}" if params else "it has no params"
+            self._problems.append(ExpressionError.at(extra, message, help=hint, code="argument"))
+        for keyword in call.keywords:
+            self._by_name(block, keyword, given)
+        missing = [n for n, d in block.model.params.items() if d == REQUIRED and n not in given]
+        if missing:
+            where: ast.AST = call if hasattr(call, "col_offset") else call.func
+            message = f"block '{block.name}' needs {' and '.join(missing)}"
+            hint = f"write: {block.name}({', '.join(f'{name}=…' for name in missing)})"
+            self._problems.append(ExpressionError.at(where, message, help=hint, code="argument"))
+        values = {name: self._param(block, value, call) for name, value in given.items()}
+        texts = tuple((name, self._source(value)) for name, value in given.items())
+        return None if self._problems else BlockCall(block, values, texts)
+
+    def _by_name(self, block: Template, keyword: ast.keyword, given: dict[str, ast.expr]) -> None:
+        name, params = keyword.arg, list(block.model.params)
+        message, hint = None, None
+        if name is None:
+            message = "'**' is not allowed here"
+        elif name not in params:
+            close = suggest(name, params)
+            message = f"block '{block.name}' has no param '{name}'"
+            known = f"its params are {', '.join(params)}" if params else "it has no params"
+            hint = f"did you mean '{close}'?" if close else known
+        elif name in given:
+            message = f"the param '{name}' is given twice"
+        else:
+            given[name] = keyword.value
+        if message:
+            error = ExpressionError.at(keyword, message, help=hint, code="argument")
+            self._problems.append(error)
+
+    def _param(self, block: Template, node: ast.expr, call: ast.Call) -> Any:
+        """Return the value of a block's argument: a number, a list, text, or an op."""
+        try:
+            node = choose(node, self._names.numbers)
+            if isinstance(node, ast.Name) and node.id not in self._names.numbers:
+                op = self._names.op(node.id)
+                if op is not None:
+                    return op
+            for part in ast.walk(node):
+                if isinstance(part, ast.Name) and part.id == "cin":
+                    message = "'cin' is known in the arguments of ops only"
+                    raise ExpressionError.at(part, message, help="give the block a param for it")
+                if isinstance(part, ast.Name) and self._reads_layer(part):
+                    self._problems.append(self._wrong_bracket(block.name, part, call))
+                    return None
+            return evaluate_node(node, self._names.numbers)
+        except ExpressionError as error:
+            self._problems.append(error)
+            return None
+
+    def _op_call(self, op: Op, name: ast.Name, call: ast.Call) -> OpCall | None:
         positional = [self._argument(op, argument, call) for argument in call.args]
         keywords: dict[str, Any] = {}
         nodes: dict[str, ast.expr] = {}
@@ -150,10 +228,12 @@ class _Formula:
         try:
             for part in ast.walk(node):
                 if isinstance(part, ast.Name) and self._reads_layer(part):
-                    self._problems.append(self._wrong_bracket(op, part, call))
+                    self._problems.append(self._wrong_bracket(op.name, part, call))
                     return None
             if any(isinstance(part, ast.Name) and part.id == "cin" for part in ast.walk(node)):
-                return SizeExpression(ast.unparse(_Substitute(self._names.numbers).visit(node)))
+                return SizeExpression(
+                    ast.unparse(_Substitute(self._names.numbers).visit(copy.deepcopy(node)))
+                )
             return evaluate_node(node, self._names.numbers)
         except ExpressionError as error:
             self._problems.append(error)
@@ -164,17 +244,17 @@ class _Formula:
             return False
         return node.id in self._names.names()
 
-    def _wrong_bracket(self, op: Op, node: ast.Name, call: ast.Call) -> ExpressionError:
+    def _wrong_bracket(self, op: str, node: ast.Name, call: ast.Call) -> ExpressionError:
         inner = ", ".join(self._source(argument) for argument in call.args)
         return ExpressionError.at(
             node,
-            f"'{node.id}' is a layer, and the first bracket holds the arguments of {op.name}",
-            help=f"write: {op.name}()({inner})",
+            f"'{node.id}' is a layer, and the first bracket holds the arguments of {op}",
+            help=f"write: {op}()({inner})",
             code="wrong-bracket",
         )
 
-    def _bases(self, node: ast.Call, op: Op) -> dict[str, Linear]:
-        ports = [port.name for port in op.ports]
+    def _bases(self, node: ast.Call, op: Op | Template) -> dict[str, Linear]:
+        ports = list(op.ports if isinstance(op, Template) else (port.name for port in op.ports))
         bases: dict[str, Linear] = {}
         if not node.args and not node.keywords:
             message = "the second bracket is empty; leave it out, or say what it reads"

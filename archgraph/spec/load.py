@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from archgraph.errors import Mark, Problem, SpecError, UsageError, suggest
 from archgraph.expression import ExpressionError, evaluate
 from archgraph.graph.core import Graph
+from archgraph.ops import catalogue
+from archgraph.ops.op import Op
+from archgraph.spec.checked import check
 from archgraph.spec.document import Limits, parse_document, plain_number, scalar_value
-from archgraph.spec.expand import expand, resolve_params
-from archgraph.spec.model import check
+from archgraph.spec.expand import expand
+from archgraph.spec.template import read_templates
 
 __all__ = ["find_spec", "load", "parse", "parse_setting", "zoo"]
 
@@ -20,29 +23,32 @@ ZOO: Final = Path(__file__).parent.parent / "zoo"
 
 
 def zoo() -> dict[str, Path]:
-    """Return the specs that ship with archgraph, by name."""
-    return {path.stem: path for path in sorted(_zoo_folder().glob("*.yaml"))}
+    """Return the specs that ship with archgraph, by name; a folder's are `folder/name`."""
+    folder = zoo_folder()
+    found = {p.relative_to(folder).with_suffix("").as_posix(): p for p in folder.rglob("*.yaml")}
+    return dict(sorted(found.items()))
 
 
-def _zoo_folder() -> Path:
+def zoo_folder() -> Path:
+    """Return where the shipped specs stand: in the package, or in a checkout beside it."""
     checkout = Path(__file__).parent.parent.parent / "specs"
     return ZOO if ZOO.is_dir() else checkout
 
 
 def find_spec(name: str | os.PathLike[str]) -> Path:
-    """Return the file that `name` means: a bare name is a shipped spec, anything else a path.
+    """Return the file that `name` means: the name of a shipped spec, or else a path.
 
     Raises:
         UsageError: a bare name is no shipped spec.
     """
     text = os.fspath(name)
-    if os.sep in text or "/" in text or text.endswith((".yaml", ".yml")):
+    if text.endswith((".yaml", ".yml")) or (isinstance(name, Path) and name.exists()):
         return Path(text)
-    if isinstance(name, Path) and name.exists():
-        return name
     shipped = zoo()
     if text in shipped:
         return shipped[text]
+    if os.sep in text or "/" in text:
+        return Path(text)
     close = suggest(text, shipped)
     hint = f"did you mean {close!r}?" if close else f"there are: {', '.join(shipped)}"
     raise UsageError(
@@ -50,12 +56,19 @@ def find_spec(name: str | os.PathLike[str]) -> Path:
     )
 
 
-def load(spec: str | os.PathLike[str], *, limits: Limits | None = None, **params: Any) -> Graph:
+def load(
+    spec: str | os.PathLike[str],
+    *,
+    limits: Limits | None = None,
+    plugins: Iterable[str] = (),
+    **params: Any,
+) -> Graph:
     """Load a spec and return its graph.
 
     Args:
         spec: A file's path, or the name of a shipped spec.
         limits: Bounds on the size of the spec.
+        plugins: Modules to import, whose registered classes are ops too; see `register`.
         params: Values that replace the spec's own params. Numbers are exact as written: 0.1 is
             1/10; strings are expressions, or names of ops.
 
@@ -79,13 +92,27 @@ def load(spec: str | os.PathLike[str], *, limits: Limits | None = None, **params
         reason = "it is a directory" if path.is_dir() else (error.strerror or "").lower()
         problem = Problem("unreadable", f"cannot read the file: {reason}", Mark(shown, 1, 1))
         raise SpecError([problem]) from None
-    return parse(data, file=shown, limits=limits, **params)
+    return parse(data, file=shown, folder=path.parent, limits=limits, plugins=plugins, **params)
 
 
 def parse(
-    text: str | bytes, *, file: str = "<text>", limits: Limits | None = None, **params: Any
+    text: str | bytes,
+    *,
+    file: str = "<text>",
+    folder: Path | None = None,
+    limits: Limits | None = None,
+    plugins: Iterable[str] = (),
+    **params: Any,
 ) -> Graph:
     """Return the graph of a spec given as text; see `load`.
+
+    Args:
+        text: The spec.
+        file: How messages call it.
+        folder: Where the files that it includes are; by default it includes none.
+        limits: Bounds on the size of the spec.
+        plugins: Modules whose registered classes are ops too.
+        params: Values that replace the spec's own params.
 
     Example:
         >>> parse("{archgraph: 1, inputs: {x: [4]}, layers: {y: Linear(2)}}")
@@ -97,18 +124,23 @@ def parse(
     if model is None:
         raise SpecError(checked.problems)
     overrides = {name: plain_number(value) for name, value in params.items()}
-    for name in overrides:
-        if name not in model.params:
-            close = suggest(name, model.params)
-            known = f"it has {', '.join(model.params)}" if model.params else "it has none"
-            hint = f"did you mean {close!r}?" if close else known
-            raise UsageError(f"{file} has no param {name!r}; {hint}")
-    values, more = resolve_params(document, model, overrides)
+    _check_overrides(overrides, model.params, file)
+    found = _plugged(plugins)
+    ops = {*catalogue.names(), *found}
+    templates, more = read_templates(document, model, folder, ops, limits)
     problems = [*checked.problems, *more]
     stem = Path(file).stem if not file.startswith("<") else file
     try:
         # What is wrong has a stand-in, so that the rest is checked in the same go.
-        graph = expand(document, checked, values, stem)
+        graph = expand(
+            document,
+            checked,
+            overrides,
+            stem,
+            templates=templates,
+            plugins=found,
+            limits=limits or Limits(),
+        )
     except SpecError as error:
         raise SpecError([*problems, *error.problems]) from None
     except RecursionError:
@@ -117,6 +149,24 @@ def parse(
     if problems:
         raise SpecError(problems)
     return graph
+
+
+def _check_overrides(given: Iterable[str], declared: Mapping[str, Any], file: str) -> None:
+    for name in given:
+        if name not in declared:
+            close = suggest(name, declared)
+            known = f"it has {', '.join(declared)}" if declared else "it has none"
+            hint = f"did you mean {close!r}?" if close else known
+            raise UsageError(f"{file} has no param {name!r}; {hint}")
+
+
+def _plugged(modules: Iterable[str]) -> Mapping[str, Op]:
+    modules = tuple(modules)
+    if not modules:
+        return {}
+    from archgraph.ops.plugin import load_plugins
+
+    return load_plugins(modules)
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

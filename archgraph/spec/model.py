@@ -6,18 +6,21 @@ right kind or not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from archgraph.errors import Problem, suggest
-from archgraph.spec.document import Document, to_plain
-
-__all__ = ["Checked", "EdgeModel", "InputModel", "LayerModel", "LossModel", "SpecModel", "check"]
+__all__ = [
+    "BlockModel",
+    "EdgeModel",
+    "InputModel",
+    "LayerModel",
+    "LibraryModel",
+    "LossModel",
+    "SpecModel",
+]
 
 
 def _expects(what: str, *types: type) -> BeforeValidator:
@@ -73,10 +76,17 @@ class InputModel(_Strict):
 
 
 class LayerModel(_Strict):
-    """A layer: a formula, or a bare merge of its edges if `op` is left out."""
+    """A layer: a formula, a group of layers, or a bare merge of its edges if both are left out."""
 
     op: Formula | None = None
+    layers: Layers | None = None
+    edges: Edges = []
     from_: Text | None = Field(None, alias="from")
+    repeat: Expression | None = None
+    connect: Literal["sequential", "add", "concat"] | None = None
+    names: Text | None = None
+    share: Annotated[Any, _expects("true or the name of a layer", bool, str)] = None
+    when: Condition | None = None
     init: Annotated[dict[str, Initialiser], _expects("a mapping of parameter names", dict)] = {}
     label: Text | None = None
     symbol: Text | None = None
@@ -94,6 +104,26 @@ class EdgeModel(_Strict):
     dim: Whole | None = None
 
 
+Layers: TypeAlias = Annotated[
+    dict[str, Annotated[LayerModel, _from_short_form("op")]],
+    _expects("a mapping of names to formulas", dict),
+]
+Edges: TypeAlias = Annotated[list[EdgeModel], _expects("a list of edges", list)]
+Outputs: TypeAlias = Annotated[Any, _expects("a list of names or a mapping", list, dict, str)]
+Params: TypeAlias = Annotated[dict[str, Param], _expects("a mapping of names to values", dict)]
+
+
+class BlockModel(_Strict):
+    """A block: layers under a name, called like an op."""
+
+    about: Text | None = None
+    params: Params = {}
+    inputs: Annotated[list[Text], _expects("a list of names", list)] = ["input"]
+    layers: Layers
+    edges: Edges = []
+    outputs: Outputs = None
+
+
 class LossModel(_Strict):
     """A summand of the loss; without an op a fixed random linear readout."""
 
@@ -102,180 +132,34 @@ class LossModel(_Strict):
     scale: Expression = 1
 
 
+Blocks: TypeAlias = Annotated[dict[str, BlockModel], _expects("a mapping of names to blocks", dict)]
+
+
+class LibraryModel(_Strict):
+    """A file of blocks, for `include`."""
+
+    archgraph: Literal[1]
+    about: Text | None = None
+    blocks: Blocks
+
+
 class SpecModel(_Strict):
     """A whole spec."""
 
     archgraph: Literal[1]
     name: Text | None = None
     about: Text | None = None
-    params: Annotated[dict[str, Param], _expects("a mapping of names to values", dict)] = {}
+    include: Annotated[list[Text], _expects("a list of file names", list)] = []
+    params: Params = {}
     inputs: Annotated[
         dict[str, Annotated[InputModel, _from_short_form("shape")]],
         _expects("a mapping of names to shapes", dict),
     ]
-    layers: Annotated[
-        dict[str, Annotated[LayerModel, _from_short_form("op")]],
-        _expects("a mapping of names to formulas", dict),
-    ]
-    edges: Annotated[list[EdgeModel], _expects("a list of edges", list)] = []
+    blocks: Blocks = {}
+    layers: Layers
+    edges: Edges = []
     states: Annotated[list[Text], _expects("a list of names", list)] | None = None
-    outputs: Annotated[Any, _expects("a list of names or a mapping", list, dict, str)] = None
+    outputs: Outputs = None
     init: Annotated[dict[str, Initialiser], _expects("a mapping of parameter names", dict)] = {}
     tie: Annotated[dict[str, Text], _expects("a mapping of parameter names", dict)] = {}
     loss: Annotated[Any, _expects("a loss or a mapping of losses", str, dict)] = None
-
-
-_MODELS: Final[dict[str, type[_Strict]]] = {
-    "": SpecModel,
-    "inputs": InputModel,
-    "layers": LayerModel,
-    "edges": EdgeModel,
-    "loss": LossModel,
-}
-_WHAT: Final = {
-    "": "a spec",
-    "inputs": "an input",
-    "layers": "a layer",
-    "edges": "an edge",
-    "loss": "a loss term",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A document held against the models."""
-
-    spec: SpecModel | None
-    """The spec; where something was of the wrong kind, with that left out, so that the rest can
-    still be checked. None if too little is left."""
-    losses: Mapping[str, LossModel]
-    """The loss terms by name, a single unnamed one under `loss`."""
-    problems: tuple[Problem, ...]
-    broken: frozenset[str]
-    """Layers of which something was left out."""
-
-
-def check(document: Document) -> Checked:
-    """Hold a document against the models, collecting every problem."""
-    plain = to_plain(document.root)
-    problems: list[Problem] = []
-    broken: set[str] = set()
-    spec: SpecModel | None = None
-    # Each round leaves out what was wrong; keys hidden behind a wrong one show in the next.
-    for round_number in range(4):
-        try:
-            spec = SpecModel.model_validate(plain)
-            break
-        except ValidationError as error:
-            for item in error.errors():
-                path = _place(item["loc"])
-                if round_number and item["type"] == "missing":
-                    continue  # it was there, and was left out as wrong
-                problems.append(_problem(document, path, dict(item)))
-                if path[:1] == ("layers",) and len(path) > 1:
-                    broken.add(str(path[1]))
-                _leave_out(plain, path)
-    losses, loss_problems = _loss_terms(document, plain)
-    return Checked(
-        spec, losses, tuple(_without_repeats(problems + loss_problems)), frozenset(broken)
-    )
-
-
-_STAND_INS: Final[Mapping[str, Any]] = {"archgraph": 1, "shape": [1], "to": "", "from": "", "op": 0}
-
-
-def _leave_out(plain: Any, path: tuple[Any, ...]) -> None:
-    """Remove the value at `path`; where one is required, put a harmless one in its place."""
-    here = plain
-    for step in path[:-1]:
-        inside = isinstance(here, dict) and step in here
-        if not inside and not (isinstance(here, list) and step < len(here)):
-            return
-        here = here[step]
-    last = path[-1] if path else ""
-    if isinstance(here, dict):
-        here.pop(last, None)
-        if path[0] == "inputs" and len(path) == 2:
-            here[last] = [1]
-        elif last in _STAND_INS and path[0] != "layers":
-            here[last] = _STAND_INS[last]
-    elif isinstance(here, list) and isinstance(last, int) and last < len(here):
-        here[last] = 1 if path[0] == "inputs" else {}
-
-
-def _place(loc: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return a Pydantic location without the names of its own wrappers ("function-before[…]")."""
-    return tuple(
-        step
-        for step in loc
-        if not (isinstance(step, str) and "[" in step and step.startswith(("function-", "list")))
-    )
-
-
-def _loss_terms(document: Document, plain: Any) -> tuple[dict[str, LossModel], list[Problem]]:
-    loss = plain.get("loss") if isinstance(plain, dict) else None
-    terms: dict[str, LossModel] = {}
-    problems: list[Problem] = []
-    if isinstance(loss, str):
-        return {"loss": LossModel(op=loss)}, []
-    for name, value in loss.items() if isinstance(loss, dict) else ():
-        try:
-            terms[name] = LossModel.model_validate(
-                {"op": value} if isinstance(value, str) else value
-            )
-        except ValidationError as error:
-            for item in error.errors():
-                loc = ("loss", name, *item["loc"])
-                problems.append(_problem(document, _place(loc), dict(item)))
-    return terms, problems
-
-
-def _without_repeats(problems: list[Problem]) -> list[Problem]:
-    return list({(p.mark, p.code): p for p in problems}.values())
-
-
-def _problem(document: Document, path: tuple[Any, ...], error: dict[str, Any]) -> Problem:
-    """Return one Pydantic error as a problem in the user's words, at its place in the file."""
-    section = str(path[0]) if len(path) > (1 if path[:1] == ("edges",) else 2) - 1 else ""
-    kind = error["type"]
-    last = str(path[-1]) if path else ""
-    where = _WHAT.get(section, "a spec") if len(path) > 1 else "a spec"
-    if kind == "extra_forbidden":
-        model = _MODELS.get(section, SpecModel) if len(path) > 1 else SpecModel
-        keys = [field.alias or name for name, field in model.model_fields.items()]
-        close = suggest(last, keys)
-        return Problem(
-            "unknown-key",
-            f"{where} has no key '{last}'",
-            document.mark(path, key=True),
-            why=f"the keys of {where} are {', '.join(keys)}, and x-… for your own",
-            help=f"did you mean '{close}'?" if close else None,
-        )
-    if kind == "missing":
-        hint = " (it would say: archgraph: 1)" if last == "archgraph" else ""
-        parent = document.mark(path[:-1], key=True) if len(path) > 1 else document.root.mark
-        return Problem("missing-key", f"{where} needs the key '{last}'{hint}", parent)
-    wanted = error["msg"] if kind == "kind" else _wanted(kind, error)
-    named = next((step for step in reversed(path) if isinstance(step, str)), "it")
-    message = f"'{named}' must be {wanted}, not {_kind_of(error['input'])}"
-    return Problem("wrong-type", message, document.mark(path))
-
-
-def _wanted(kind: str, error: dict[str, Any]) -> str:
-    if kind == "literal_error":
-        return str(error["ctx"]["expected"]).replace("'", "")
-    return {"dict_type": "a mapping", "list_type": "a list", "model_type": "a mapping"}.get(
-        kind, str(error["msg"])
-    )
-
-
-def _kind_of(value: Any) -> str:
-    if value is None:
-        return "empty"
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return repr(value) if isinstance(value, str) else str(value)

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from archgraph.ops import catalogue
 from archgraph.ops.op import Op
-from archgraph.spec.model import EdgeModel, InputModel, LayerModel, LossModel, SpecModel
+from archgraph.spec.model import BlockModel, EdgeModel, InputModel, LayerModel, LossModel, SpecModel
 
 __all__ = ["schema"]
 
@@ -39,9 +39,21 @@ _ABOUT: Final[Mapping[str, str]] = {
     "port": "Which input of the op; default the first.",
     "dim": "Axis of a concat, batch counted; default the channel axis.",
     "of": "The output that the loss reads.",
+    "include": "Files of blocks, in the spec's own folder.",
+    "blocks": "Layers under a name, called like an op: block(64)(x).",
+    "repeat": "How many copies: name.0, name.1, …; i counts them.",
+    "connect": "How copies are joined: each reads the one before, x + F(x), or all before it.",
+    "names": "How copies are called: layer{i} counts from 0, layer{n} from 1.",
+    "share": "true: one set of weights for all copies; or the layer whose weights it uses.",
+    "when": "Where this is false there is no layer, and its name stands for what it would read.",
 }
 _NUMBER: Final = {"type": ["number", "string"]}
 _TYPES: Final[Mapping[str, Any]] = {
+    "include": {"type": "array", "items": {"type": "string"}},
+    "repeat": _NUMBER,
+    "names": {"type": "string"},
+    "share": {"anyOf": [{"const": True}, {"type": "string"}]},
+    "when": {"type": ["boolean", "number", "string"]},
     "name": {"type": "string"},
     "about": {"type": "string"},
     "shape": {"type": "array", "items": _NUMBER},
@@ -74,20 +86,37 @@ def schema() -> dict[str, Any]:
     """
     formula = {"type": ["string", "number"], "defaultSnippets": _snippets(loss=False)}
     loss = {"type": "string", "defaultSnippets": _snippets(loss=True)}
-    layer = _object(LayerModel, {"op": formula, "from": {"type": "string"}})
     edge = _object(EdgeModel, {"from": _names(), "kind": _enum(EdgeModel, "kind")})
+    edges = {"type": "array", "items": edge}
+    layer = _object(
+        LayerModel,
+        {
+            "op": formula,
+            "from": {"type": "string"},
+            "layers": {"$ref": "#/$defs/layers"},
+            "edges": edges,
+            "connect": {"type": "string", "enum": ["sequential", "add", "concat"]},
+        },
+    )
+    layers = _by_name({"anyOf": [formula, layer, {"type": "null"}]})
+    block = _object(
+        BlockModel,
+        {"layers": {"$ref": "#/$defs/layers"}, "edges": edges, "inputs": _TYPES["states"]},
+    )
     source = _object(InputModel, {"dtype": _enum(InputModel, "dtype")})
     term = _object(LossModel, {"op": loss})
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "archgraph spec",
+        "$defs": {"layers": layers},
         **_object(
             SpecModel,
             {
                 "archgraph": {"const": 1},
                 "inputs": _by_name({"anyOf": [_TYPES["shape"], source]}),
-                "layers": _by_name({"anyOf": [formula, layer, {"type": "null"}]}),
-                "edges": {"type": "array", "items": edge},
+                "blocks": {"type": "object", "additionalProperties": block},
+                "layers": {"$ref": "#/$defs/layers"},
+                "edges": edges,
                 "loss": {"anyOf": [loss, _by_name({"anyOf": [loss, term]})]},
             },
         ),

@@ -95,6 +95,12 @@ class Names(Protocol):
     def names(self) -> Sequence[str]:
         """Return every name that could stand here, for suggestions."""
 
+    def parameter(self, name: str) -> str:
+        """Return the path of the learnable λ called `name`.
+
+        Raises `ExpressionError` if it cannot be called so.
+        """
+
 
 def _times(first: Scale, second: Scale, node: ast.AST) -> Scale:
     """Return the product of two numeric scales."""
@@ -338,8 +344,13 @@ class FormulaReader:
                 raise ExpressionError.at(keyword, "concat takes values and dim=<whole number>")
             dim = value
         slots = tuple(linear for linear, _ in self._expanded(node.args))
-        if len(slots) < 2:
-            raise ExpressionError.at(node, f"concat needs at least two values, not {len(slots)}")
+        if not slots:
+            raise ExpressionError.at(node, "concat of nothing")
+        if len(slots) == 1:
+            # Slices of copies may be empty; `concat(a)` as such is a slip.
+            if not any(isinstance(part, ast.Subscript) for part in node.args):
+                raise ExpressionError.at(node, "concat needs at least two values, not 1")
+            return slots[0]
         return Linear((TensorTerm(Concat(slots, dim), node=node),))
 
     def _sum(self, node: ast.Call) -> Linear:
@@ -356,19 +367,38 @@ class FormulaReader:
         if len(node.args) < 2 or node.keywords:
             raise ExpressionError.at(node, "mix takes values and then a weight: mix(a, b, 1/2)")
         *values, weight = node.args
+        parts = self._expanded(values)
         terms: list[TensorTerm] = []
-        for j, (linear, where) in enumerate(self._expanded(values)):
-            inner = FormulaReader(self._text, _WithIndex(self._names, j), f"{self._layer}_{j}")
-            scaled = self._scaled(inner.scale(weight), linear, where)
+        for j, (linear, where) in enumerate(parts):
+            inner = FormulaReader(self._text, _WithIndex(self._names, j), self._layer)
+            scale = self._element(inner.scale(weight), j, len(parts), weight)
+            scaled = self._scaled(scale, linear, where)
             if scaled.constant:
                 raise ExpressionError.at(where, "a term of mix is a layer")
             terms += scaled.terms
+        if not terms:
+            raise ExpressionError.at(node, "mix of nothing")
+        if isinstance(weight, ast.Call) and (learn := terms[0].scale.learn):
+            self._note(learn.name, weight)
         return Linear(tuple(terms))
 
+    def _element(self, scale: Scale, j: int, count: int, node: ast.expr) -> Scale:
+        """Return a term's learnable weight as one element of the vector of all."""
+        if scale.learn is None:
+            return scale
+        if scale.learn.per != "all":
+            raise ExpressionError.at(node, "the weights of a mix are one vector, not per channel")
+        if count == 1:
+            return scale
+        return replace(scale, learn=replace(scale.learn, index=j, count=count))
+
     def _learn(self, node: ast.Call) -> Scale:
-        """`learn(init, per='channel', name='alpha')`: a learnable λ."""
+        """`learn(init, per='channel', name='alpha')`: a learnable λ.
+
+        The flat form also says `index` and `count`, where λ is an element of a vector.
+        """
         keywords = {k.arg: self._number(k.value) for k in node.keywords}
-        unknown = set(keywords) - {"per", "name", "init"}
+        unknown = set(keywords) - {"per", "name", "init", "index", "count"}
         if unknown or len(node.args) > 1:
             raise ExpressionError.at(node, "learn takes a start value, per='channel' and name=…")
         start = self._number(node.args[0]) if node.args else keywords.get("init", 0)
@@ -378,17 +408,27 @@ class FormulaReader:
         per = keywords.get("per", "all")
         if per not in ("all", "channel"):
             raise ExpressionError.at(node, f"per is 'channel' or 'all', not {per!r}")
+        index, count = keywords.get("index"), keywords.get("count")
+        if not all(isinstance(value, int | None) for value in (index, count)):
+            raise ExpressionError.at(node, "index and count are whole numbers")
         name = keywords.get("name", f"{self._layer}_scale")
-        if not isinstance(name, str) or not name.isidentifier():
-            raise ExpressionError.at(node, "the name of a learnable scale is a Python name")
-        if name in self._learned:
+        try:
+            path = self._names.parameter(name)
+        except ExpressionError as error:
+            raise ExpressionError.at(node, error.message, help=error.help) from None
+        if index is None:
+            self._note(path, node)
+        return Scale(number, Learnable(path, per, index, count))
+
+    def _note(self, path: str, node: ast.AST) -> None:
+        if path in self._learned:
+            name = path.rpartition(".")[2]
             raise ExpressionError.at(
                 node,
                 f"two learnable scales are called '{name}'",
                 help="name them: learn(…, name='…')",
             )
-        self._learned.append(name)
-        return Scale(number, Learnable(name, per))
+        self._learned.append(path)
 
 
 class _WithIndex:
@@ -396,7 +436,7 @@ class _WithIndex:
 
     def __init__(self, names: Names, j: int) -> None:
         self.numbers: Mapping[str, Any] = {**names.numbers, "j": j}
-        self.readings, self.names = names.readings, names.names
+        self.readings, self.names, self.parameter = names.readings, names.names, names.parameter
 
 
 class _Numbers(dict[str, Any]):
