@@ -110,7 +110,8 @@ def _leave_out(plain: Any, path: _Path) -> None:
     here = plain
     for step in path[:-1]:
         inside = isinstance(here, dict) and step in here
-        if not inside and not (isinstance(here, list) and step < len(here)):
+        listed = isinstance(here, list) and isinstance(step, int) and step < len(here)
+        if not inside and not listed:
             return
         here = here[step]
     last = path[-1] if path else ""

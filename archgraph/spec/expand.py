@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
-
-import networkx as nx
 
 from archgraph.errors import Mark, Problem, SpecError
 from archgraph.expression import ExpressionError, evaluate
@@ -18,7 +17,7 @@ from archgraph.graph.records import LOSS, Edge, Node
 from archgraph.ops import catalogue
 from archgraph.ops.op import Op
 from archgraph.spec.checked import Checked
-from archgraph.spec.document import Document, Limits, Scalar
+from archgraph.spec.document import Document, Limits, Scalar, SeqTree, Tree
 from archgraph.spec.ends import read_ends, read_initialisers, read_loss, read_states, read_ties
 from archgraph.spec.layers import read_layers
 from archgraph.spec.lower import Lowered
@@ -38,12 +37,14 @@ class Doubt:
     def __init__(self, expansion: Expansion) -> None:
         self._expansion = expansion
         self._before = len(expansion.problems), len(expansion.forward_reads)
+        self._reported = dict(expansion.reported)
 
     def forget(self) -> None:
         """Take them back."""
         problems, reads = self._before
         del self._expansion.problems[problems:]
         del self._expansion.forward_reads[reads:]
+        self._expansion.reported = self._reported
 
 
 class Expansion:
@@ -71,7 +72,7 @@ class Expansion:
         """Path of the instance that is being made, for messages."""
         self.forward_reads: list[tuple[str, str, Mark]] = []
         """(reader, read, where) of readings of what stands below, judged when all is known."""
-        self._reported: dict[tuple[Mark, str], str] = {}
+        self.reported: dict[tuple[Mark, str], str] = {}
         self._learned: dict[str, dict[int, int]] = {}
 
     # --- problems -----------------------------------------------------------------------------
@@ -90,7 +91,7 @@ class Expansion:
         help: str | None = None,
     ) -> None:
         """Report a problem: inside blocks with the path of the instance, once for all copies."""
-        if self._reported.setdefault((mark, code), self.place) != self.place:
+        if self.reported.setdefault((mark, code), self.place) != self.place:
             return
         where = f" (in {self.place})" if self.place else ""
         self.problems.append(Problem(code, message + where, mark, why=why, help=help))
@@ -163,12 +164,12 @@ class Expansion:
     def add_lowered(self, lowered: Lowered) -> None:
         """Take the nodes and edges of a layer."""
         for node in lowered.nodes:
-            if node.name in self.nodes:
-                mark = node.mark or self.document.root.mark
+            mark = node.mark or self.document.root.mark
+            if node.name in self.nodes and (mark, "duplicate-name") not in self.reported:
                 self.add("duplicate-name", f"there are two nodes called '{node.name}'", mark)
             self.nodes[node.name] = node
             if len(self.nodes) > self.limits.nodes:
-                self.too_large(node.mark or self.document.root.mark)
+                self.too_large(mark)
         self.edges += lowered.edges
 
     # --- steps ----------------------------------------------------------------------------------
@@ -226,9 +227,12 @@ class Expansion:
 
     def judge_order(self) -> None:
         """Say of every reading of what stands below whether it is a cycle or just out of order."""
+        if not self.forward_reads:
+            return
+        import networkx as nx  # takes longer to import than most specs take to load
+
         plain: nx.DiGraph[str] = nx.DiGraph()
-        if self.forward_reads:
-            plain.add_edges_from((edge.source, edge.target) for edge in self.edges)
+        plain.add_edges_from((edge.source, edge.target) for edge in self.edges)
         reported: set[frozenset[str]] = set()
         for reader, read, mark in self.forward_reads:
             reaches = plain.has_node(reader) and plain.has_node(read)
@@ -258,7 +262,8 @@ class Expansion:
         )
 
     def unused_blocks(self) -> list[Problem]:
-        """Return a warning for each block of the spec itself that nothing calls."""
+        """Return a warning for each block of the spec itself that no text names."""
+        texts = " ".join(_texts(self.document.root))
         return [
             Problem(
                 "unused",
@@ -268,7 +273,7 @@ class Expansion:
                 severity="warning",
             )
             for name in self.spec.blocks
-            if name not in self.called
+            if name not in self.called and not re.search(rf"\b{name}\b", texts)
         ]
 
 
@@ -276,6 +281,16 @@ _ONE = "one name stands for one thing, so that formulas can read it"
 _WHY = {
     "unknown-op": "an op is a torch.nn class, an archgraph op, or one of this spec's blocks",
 }
+
+
+def _texts(tree: Tree) -> Iterator[str]:
+    """Yield every scalar value of a document."""
+    if isinstance(tree, Scalar):
+        yield tree.text
+        return
+    items = tree.items if isinstance(tree, SeqTree) else [value for _, value in tree.entries]
+    for item in items:
+        yield from _texts(item)
 
 
 def _has_key(document: Document, path: Path, key: str) -> bool:
@@ -292,6 +307,7 @@ def expand(
     templates: Mapping[str, Template],
     plugins: Mapping[str, Op],
     limits: Limits,
+    doomed: bool = False,
 ) -> Graph:
     """Return the graph of a checked spec.
 
@@ -303,6 +319,7 @@ def expand(
         templates: Its blocks, and those it includes.
         plugins: Ops beside the catalogue's.
         limits: How large it may become.
+        doomed: Whether a problem was found before, so that there are only more to be found.
 
     Raises:
         SpecError: with every problem found.
@@ -330,8 +347,8 @@ def expand(
     terms = read_loss(scope, checked.losses, ends)
     states = read_states(scope)
     init = read_initialisers(scope, spec.init, ("init",), None)
-    ties = read_ties(scope, list(expansion.nodes.values()))
-    if expansion.problems:
+    ties = read_ties(scope, [] if expansion.problems else list(expansion.nodes.values()))
+    if expansion.problems or doomed:
         raise SpecError(expansion.problems)
     graph = assemble(
         spec.name or name,

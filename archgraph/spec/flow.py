@@ -1,6 +1,8 @@
-"""Formulas that YAML's flow syntax breaks: find the whole call and print the corrected line."""
+"""Formulas that YAML's flow syntax breaks: find the whole of it and print the corrected line."""
 
 from __future__ import annotations
+
+import re
 
 from archgraph.errors import Mark
 
@@ -9,8 +11,11 @@ __all__ = ["broken_call", "quote_call"]
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
 
 
-def _call_end(line: str, start: int) -> int | None:
-    """Return the index after the bracket that closes the call beginning at `start`."""
+def _value_end(line: str, start: int) -> int | None:
+    """Return the index after the formula that begins at `start`, in or outside of `{ }`.
+
+    None if its brackets do not close on the line.
+    """
     open_brackets: list[str] = []
     for position in range(start, len(line)):
         character = line[position]
@@ -18,12 +23,11 @@ def _call_end(line: str, start: int) -> int | None:
             open_brackets.append(_PAIRS[character])
         elif open_brackets and character == open_brackets[-1]:
             open_brackets.pop()
-            following = line[position + 1 : position + 2]
-            if not open_brackets and following not in ("(", "["):
-                return position + 1
+        elif not open_brackets and character in ",]}":
+            return len(line[:position].rstrip())
         elif character in ")]}":
             return None
-    return None
+    return None if open_brackets else len(line.rstrip())
 
 
 def _quoted(line: str, start: int, end: int) -> str:
@@ -39,26 +43,27 @@ def broken_call(text: str, mark: Mark) -> tuple[int, str] | None:
         mark: Where it stands.
 
     Returns:
-        The column (1-based) where the whole call ends, and the line with the call quoted; None
+        The column (1-based) where the whole formula ends, and the line with it quoted; None
         if the brackets are balanced.
     """
     if text.count("(") <= text.count(")"):
         return None
     start = mark.column - 1
-    end = _call_end(mark.text, start)
+    end = _value_end(mark.text, start)
     return None if end is None else (end, _quoted(mark.text, start, end))
 
 
 def quote_call(line: str, position: int) -> tuple[int, str] | None:
-    """Recognise a call around `position`, where YAML stopped at a bracket inside `{ }`.
+    """Recognise a formula around `position`, where YAML stopped at a bracket inside `{ }`.
 
     Returns:
-        Where the call starts (0-based) and the line with the call quoted, or None.
+        Where the formula starts (0-based) and the line with it quoted, or None.
     """
     if position >= len(line) or line[position] not in "[]{},":
         return None
     start = max(line.rfind(": ", 0, position), line.rfind(", ", 0, position)) + 2
-    if line.rfind("{", 0, position) < 0 or "(" not in line[start : position + 1]:
+    called = re.match(r"\w[^:]*?[(\[]", line[start : position + 1])
+    if line.rfind("{", 0, position) < 0 or called is None:
         return None
-    end = _call_end(line, start)
+    end = _value_end(line, start)
     return None if end is None or end <= position else (start, _quoted(line, start, end))

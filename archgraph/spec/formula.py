@@ -220,17 +220,18 @@ class _Formula:
         pairs = [*zip(positional, call.args, strict=False), *keywords.items()]
         texts = []
         for name, node in pairs:
-            if any(isinstance(n, ast.Name) and n.id in self._names.numbers for n in ast.walk(node)):
+            if any(n in self._names.numbers for n in names_in(node)):
                 texts.append((name, self._source(node)))
         return OpCall(bound.op, bound.arguments, tuple(texts))
 
     def _argument(self, op: Op, node: ast.expr, call: ast.Call) -> Any:
         try:
-            for part in ast.walk(node):
+            names = names_in(node)
+            for part in ast.walk(node) if not names <= self._names.numbers.keys() else ():
                 if isinstance(part, ast.Name) and self._reads_layer(part):
                     self._problems.append(self._wrong_bracket(op.name, part, call))
                     return None
-            if any(isinstance(part, ast.Name) and part.id == "cin" for part in ast.walk(node)):
+            if "cin" in names:
                 return SizeExpression(
                     ast.unparse(_Substitute(self._names.numbers).visit(copy.deepcopy(node)))
                 )

@@ -140,6 +140,7 @@ def parse(
             templates=templates,
             plugins=found,
             limits=limits or Limits(),
+            doomed=bool(problems),
         )
     except SpecError as error:
         raise SpecError([*problems, *error.problems]) from None

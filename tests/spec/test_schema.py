@@ -33,7 +33,7 @@ def test_bad_specs_do_not(name):
 
 
 def test_snippets_complete_every_op():
-    formula, *_ = schema()["properties"]["layers"]["additionalProperties"]["anyOf"]
+    formula, *_ = schema()["$defs"]["layers"]["additionalProperties"]["anyOf"]
     bodies = {s["label"]: s["body"] for s in formula["defaultSnippets"]}
     assert bodies["Conv2d"] == "Conv2d(${1:out_channels}, ${2:kernel_size})"
     losses = {name for name in catalogue.names() if catalogue.get(name).loss}

@@ -15,9 +15,10 @@ from archgraph.spec import load, zoo
 @pytest.mark.parametrize("name", zoo())
 def test_each_says_what_it_shows(name):
     assert zoo()[name].read_text(encoding="utf-8").startswith("# Shows: ")
-    assert load(name).name == name
-    assert load(name).about
-    assert load(name).warnings == ()
+    graph = load(name)
+    assert graph.name == name.rpartition("/")[2]
+    assert graph.about
+    assert graph.warnings == ()
 
 
 def test_residual_masks_the_skip_too():
@@ -72,7 +73,8 @@ def test_gradient_flow_depends_on_the_activation():
 
 def test_highway_has_four_ways_through_each_layer():
     # h, t by T·H, t by 1 − T, and the carry.
-    assert count_paths(load("highway"), "y0") == 4**3
-    assert [e.id for e in load("highway").edges if e.role == "skip"] == [
-        f"y{i}~3->y{i}" for i in (1, 2, 3)
+    graph = load("highway", depth=3)
+    assert count_paths(graph, "x") == 4**3
+    assert [e.id for e in graph.edges if e.role == "skip"] == [
+        f"body.{i}.out~3->body.{i}.out" for i in range(3)
     ]
