@@ -77,6 +77,13 @@ def _verb(verbs: Any, name: str, module: str, help: str, *, spec: bool = True) -
             metavar="NAME=VALUE",
             help="change a param; may be repeated",
         )
+        parser.add_argument(
+            "--plugin",
+            action="append",
+            default=[],
+            metavar="MODULE",
+            help="a module whose registered classes are ops too; may be repeated",
+        )
     return parser
 
 
@@ -87,6 +94,7 @@ def _structure_verbs(verbs: Any) -> None:
     )
     show = _verb(verbs, "show", "structure", "List a network's layers.")
     show.add_argument("--shapes", action="store_true", help="work out shapes (loads torch)")
+    show.add_argument("--flat", action="store_true", help="every layer, blocks not folded")
     _verb(verbs, "expand", "structure", "Print the flat form, with nothing left to compute.")
     compile_ = _verb(verbs, "compile", "structure", "Print the network as PyTorch source.")
     _output(compile_, "write the source here instead of printing it")

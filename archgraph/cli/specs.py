@@ -20,10 +20,11 @@ def load_spec(arguments: argparse.Namespace, *, warnings: bool = True) -> Graph:
         UsageError: there is no such spec or param.
     """
     settings = dict(parse_setting(text) for text in arguments.set)
+    plugins = tuple(arguments.plugin)
     if arguments.spec == "-":
-        graph = parse(sys.stdin.buffer.read(), file="<stdin>", **settings)
+        graph = parse(sys.stdin.buffer.read(), file="<stdin>", plugins=plugins, **settings)
     else:
-        graph = load(arguments.spec, **settings)
+        graph = load(arguments.spec, plugins=plugins, **settings)
     if warnings:
         for problem in graph.warnings:
             warn(str(problem))

@@ -6,6 +6,7 @@ import argparse
 
 from archgraph.cli.printing import print_json, print_table, say, write_text
 from archgraph.cli.specs import load_spec
+from archgraph.graph.outline import Line, outline
 from archgraph.graph.summary import Summary, summarize
 from archgraph.spec.dump import dump
 
@@ -44,11 +45,11 @@ def run_show(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(summary.to_dict())
     else:
-        _print_summary(summary)
+        _print_summary(summary, flat=arguments.flat)
     return 0
 
 
-def _print_summary(summary: Summary) -> None:
+def _print_summary(summary: Summary, *, flat: bool) -> None:
     facts = summary.to_dict()
     columns = ["layer", "op", "reads"]
     known = facts["parameters"] is not None
@@ -58,6 +59,8 @@ def _print_summary(summary: Summary) -> None:
         + ([_shape(row["shape"]), row["parameters"] or ""] if known else [])
         for row in facts["layers"]
     ]
+    if summary.graph.instances and not flat:
+        rows = [_line(summary, line) for line in outline(summary.graph)]
     say(f"{facts['name']}: {facts['nodes']} nodes, {facts['edges']} edges")
     if summary.graph.about:
         say(summary.graph.about)
@@ -68,6 +71,18 @@ def _print_summary(summary: Summary) -> None:
         say(f"{facts['parameters']:,} parameters")
     else:
         say("shapes and parameter counts: --shapes (loads torch)")
+
+
+def _line(summary: Summary, line: Line) -> list[str]:
+    """Return a line of the folded table; what a block holds is indented below it."""
+    row = ["  " * line.depth + line.name, line.what, ", ".join(line.reads)]
+    if summary.shapes is None or summary.parameters is None:
+        return row
+    shape = _shape(summary.shapes.get(line.nodes[-1])) if line.nodes else ""
+    graph, counts = summary.graph, summary.parameters
+    modules = {graph.node(name).module or name: name for name in line.nodes}
+    weights = sum(counts.get(name, 0) for name in modules.values())
+    return [*row, shape, f"{weights:,}" if weights else ""]
 
 
 def _shape(shape: tuple[int, ...] | list[int] | None) -> str:

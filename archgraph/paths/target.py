@@ -33,11 +33,13 @@ def resolve(graph: Graph, name: str) -> Target:
 
     Args:
         graph: The graph.
-        name: `x1`, `fc.weight`, or the name of a learnable λ.
+        name: `x1`, `fc.weight`, the name of a learnable λ, or of a block instance, which stands for
+            its first output.
 
     Raises:
         TargetError: there is no such thing, it is the loss itself, or an input of integers.
     """
+    name = graph.value_name(name)
     position = graph.positions.get(name)
     if position is not None:
         node = graph.nodes[position]
