@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+import archgraph
 from archgraph.cli import main
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.S)
-SPEC = next(text for kind, text in BLOCKS if kind == "yaml")
+SPECS = [text for kind, text in BLOCKS if kind == "yaml"]
+SPEC = SPECS[0]
 SESSIONS = [
     (command.strip(), expected)
     for kind, text in BLOCKS
@@ -49,7 +51,14 @@ def assert_shows(printed, expected):
 
 
 def test_there_are_blocks():
-    assert (len(SESSIONS), len(PYTHON)) == (5, 2)
+    assert (len(SESSIONS), len(PYTHON), len(SPECS)) == (5, 2, 2)
+
+
+@pytest.mark.parametrize("text", SPECS)
+def test_specs(text):
+    graph = archgraph.parse(text)
+    assert not graph.warnings
+    assert archgraph.check(graph, batch=2).ok
 
 
 @pytest.mark.parametrize(("command", "expected"), SESSIONS)

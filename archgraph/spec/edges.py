@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from archgraph.errors import Mark, suggest
-from archgraph.expression import ExpressionError
+from archgraph.expression import ExpressionError, parse
 from archgraph.graph.records import Scale
-from archgraph.spec.formula import parse
 from archgraph.spec.model import EdgeModel
 from archgraph.spec.values import Concat, FormulaReader, Linear, Product, Reading, TensorTerm
 

@@ -7,12 +7,10 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any, Protocol
 
 from archgraph.errors import suggest
-from archgraph.expression import FUNCTIONS, ExpressionError, evaluate_node
-from archgraph.expression import parse as parse_anew
+from archgraph.expression import FUNCTIONS, ExpressionError, evaluate_node, names_in, parse
 from archgraph.ops.arguments import bind
 from archgraph.ops.op import Op, OpCall, SizeExpression
 from archgraph.spec.params import choose
@@ -38,12 +36,6 @@ class Formula:
 
     op: OpCall | BlockCall | None
     bases: Mapping[str, Linear] = field(default_factory=dict)
-
-
-@lru_cache(maxsize=4096)
-def parse(text: str) -> ast.expr:
-    """Return a text's tree, which no one may change: copies of a block share their formulas."""
-    return parse_anew(text)
 
 
 def read_formula(
@@ -83,7 +75,7 @@ class _Formula:
                 op = self._names.op(name_node.id)
                 return self._done(call, self._bases(node, op) if op else {})
             case ast.IfExp():
-                return self.read(choose(node, self._names.numbers))
+                return self.read(choose(node, self._names.numbers, self._names.op))
         return self._done(None, {"input": self._reader.linear(node)})
 
     def _done(
@@ -132,7 +124,7 @@ class _Formula:
         for name, value in zip(params, call.args, strict=False):
             given[name] = value
         for extra in call.args[len(params) :]:
-            takes = f"block '{block.name}' takes {len(params)} arguments"
+            takes = f"block '{block.name}' takes {len(params)} argument{'s' * (len(params) != 1)}"
             message = f"{takes}, not {len(call.args)}"
             hint = f"its params are {', '.join(params)}" if params else "it has no params"
             self._problems.append(ExpressionError.at(extra, message, help=hint, code="argument"))
@@ -169,7 +161,7 @@ class _Formula:
     def _param(self, block: Template, node: ast.expr, call: ast.Call) -> Any:
         """Return the value of a block's argument: a number, a list, text, or an op."""
         try:
-            node = choose(node, self._names.numbers)
+            node = choose(node, self._names.numbers, self._names.op)
             if isinstance(node, ast.Name) and node.id not in self._names.numbers:
                 op = self._names.op(node.id)
                 if op is not None:

@@ -71,7 +71,7 @@ def lower_layer(
         lowering.connect(node.name, port, merge)
         if merge.kind == "concat":
             dims.append((port, merge.dim))
-    lowering.result.nodes.append(replace(node, dims=tuple(dims)))
+    lowering.result.nodes.append(replace(node, dims=tuple(dims)) if dims else node)
     return lowering.result
 
 

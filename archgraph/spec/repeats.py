@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from archgraph.expression import ExpressionError, evaluate
+from archgraph.expression import ExpressionError, evaluate, parse
 from archgraph.graph.instances import Instance, Member
 from archgraph.graph.records import Node
 from archgraph.spec.draft import Draft
-from archgraph.spec.formula import parse
 from archgraph.spec.layers import Site, condition, draft_layer, finish, merged, settle
 from archgraph.spec.lower import lower_layer
 from archgraph.spec.scope import Bound
@@ -89,7 +88,8 @@ class _Repeat:
             self._follow(site, draft)
         copy = finish(site, draft, on=on)
         copy = Bound(copy.reading, dict(copy.members), None, copy.op, copy.module)
-        self._join(site, copy)
+        if on:  # else it is what it reads, and there is nothing to add
+            self._join(site, copy)
         assert self.bound.copies is not None
         self.bound.copies.append(copy)
         self.bound.members[name] = copy

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from archgraph.errors import Mark, suggest
-from archgraph.expression import ExpressionError, evaluate_node
+from archgraph.expression import ExpressionError, evaluate_node, parse
 from archgraph.ops.op import Op, OpCall
 from archgraph.spec.document import Document, Scalar
-from archgraph.spec.formula import parse
 from archgraph.spec.model import EdgeModel, LayerModel
 from archgraph.spec.template import Template
 from archgraph.spec.values import Reading

@@ -114,6 +114,7 @@ def _add(templates: dict[str, Template], template: Template, ops: Container[str]
     if name in ops:
         why = "a formula could not tell which of the two is called"
         problems.append(Problem("duplicate-name", f"'{name}' is an op already", mark, why=why))
+        return problems
     if name in templates:
         other = templates[name].document.mark(templates[name].path, key=True)
         message = f"there are two blocks called '{name}', the other at {other}"
@@ -143,7 +144,8 @@ def _names_inside(template: Template) -> list[Problem]:
     if not model.inputs:
         mark = document.mark((*path, "inputs"))
         problems.append(Problem("block", f"block '{template.name}' has no inputs", mark))
-    if not model.layers:
+    tree = document.tree((*path, "layers"))
+    if not model.layers and tree is not document.tree(path):  # else the key is reported missing
         mark = document.mark((*path, "layers"), key=True)
         problems.append(Problem("no-layers", f"block '{template.name}' has no layers", mark))
     return problems

@@ -19,6 +19,7 @@ from archgraph.expression import (
     binary,
     evaluate_node,
     format_number,
+    names_in,
 )
 from archgraph.graph.records import ONE, Learnable, Scale
 
@@ -185,7 +186,8 @@ class FormulaReader:
         return Linear((TensorTerm(read[0], node=node),))
 
     def _number(self, node: ast.expr) -> Any:
-        for part in ast.walk(node):
+        known = names_in(node) <= self._names.numbers.keys()
+        for part in ast.walk(node) if not known else ():
             if isinstance(part, ast.Name) and self._is_layer(part.id):
                 message = f"'{part.id}' is a layer, and a number is wanted here"
                 raise ExpressionError.at(part, message)
@@ -199,7 +201,7 @@ class FormulaReader:
         return " ".join(self._text[start:end].split())[:80]
 
     def _spelling(self, node: ast.expr) -> str | None:
-        named = any(isinstance(n, ast.Name) and n.id not in FUNCTIONS for n in ast.walk(node))
+        named = any(name not in FUNCTIONS for name in names_in(node))
         return self._source(node) if named else None
 
     def _binary(self, node: ast.BinOp) -> Item:

@@ -82,6 +82,12 @@ def test_connect_add_of_an_op_from_a_merge():
     assert into(g, "h.0.sum") == ["h~1", "h.0"]
 
 
+def test_a_copy_that_is_off_adds_nothing():
+    g = graph("{h: {op: f(), repeat: 3, connect: add, when: i != 1}, y: ReLU}")
+    assert into(g, "h.2.sum") == ["h.0.sum", "h.2.a"]
+    assert g.instances["h"].members[1].kind == "alias"
+
+
 def test_connect_concat():
     g = graph("{h: {op: f(), repeat: 2, connect: concat}, y: Linear(2)}")
     assert into(g, "h.0.fc") == ["x"]
@@ -176,7 +182,7 @@ def test_edges_reach_the_first_copy_only():
         ("{h: {op: f(), repeat: 2}, y: 'h[0].fd + x'}", "there are: input, fc, a"),
         ("{h: {op: f(), repeat: 2}, y: 'h[:2] + x'}", "'h[:2]' is 2 values"),
         ("{h: {op: Linear(8)(h + x), repeat: 2}}", "edges form a cycle: h"),
-        ("{h: {op: 'f(9, 9)', repeat: 2}}", "takes 1 arguments, not 2"),
+        ("{h: {op: 'f(9, 9)', repeat: 2}}", "takes 1 argument, not 2"),
         ("{h: f(q=1)}", "block 'f' has no param 'q'"),
         ("{h: f(cin)}", "'cin' is known in the arguments of ops only"),
         ("{h: two()(x)}", "block 'two' reads nothing at x"),

@@ -1,0 +1,81 @@
+"""`a if condition else b` between ops, blocks and whole formulas; merges that are off."""
+
+from __future__ import annotations
+
+import pytest
+
+from archgraph.errors import SpecError
+from archgraph.spec import parse
+
+HEAD = "archgraph: 1\nparams: {deep: true, w: 8}\ninputs: {x: [w]}\n"
+
+UNITS = """
+blocks:
+  wide: {params: {n: required}, layers: {a: Linear(n), b: ReLU()}}
+  thin: {params: {n: required}, layers: {c: Linear(n)}}
+"""
+
+
+def nodes(text, **params):
+    graph = parse(HEAD + text, **params)
+    assert graph.warnings == ()
+    return [node.name for node in graph.nodes]
+
+
+@pytest.mark.parametrize(("deep", "inside"), [(True, ["y.a", "y.b"]), (False, ["y.c"])])
+def test_a_formula_calls_one_of_two_blocks(deep, inside):
+    text = UNITS + "layers: {y: wide(w) if deep else thin(w)}"
+    assert nodes(text, deep=deep) == ["x", *inside, "L"]
+
+
+def test_the_arms_may_read_what_they_like():
+    text = "layers: {a: Linear(w), b: ReLU(), y: 'Tanh()(a + x) if not deep else a + b'}"
+    graph = parse(HEAD + text)
+    assert [e.source for e in graph.edges_into("y")] == ["a", "b"]
+    assert graph.node("y").op is None
+    other = parse(HEAD + text, deep=False)
+    assert [e.source for e in other.edges_into("y")] == ["a", "x"]
+    assert str(other.node("y").op) == "Tanh()"
+
+
+def test_every_copy_chooses_for_itself():
+    text = "layers: {y: {op: 'Linear(w) if i % 2 == 0 else ReLU()', repeat: 4}}"
+    graph = parse(HEAD + text)
+    assert [str(n.op) for n in graph.nodes[1:5]] == ["Linear(8)", "ReLU()", "Linear(8)", "ReLU()"]
+    assert [e.id for e in graph.edges][1:3] == ["y.0->y.1", "y.1->y.2"]
+
+
+def test_copies_of_which_one_arm_says_what_it_reads_are_not_chained():
+    text = "layers: {y: {op: 'Linear(w)(y[i - 1] + x) if i > 0 else Linear(w)', repeat: 3}}"
+    graph = parse(HEAD + text)
+    assert [e.source for e in graph.edges_into("y.2")] == ["y.1", "x"]
+
+
+@pytest.mark.parametrize(("deep", "inside"), [(True, ["y.a", "y.b"]), (False, ["y.c"])])
+def test_a_param_names_one_of_two_blocks(deep, inside):
+    text = UNITS + "layers: {y: unit(w)}"
+    head = HEAD.replace("w: 8", "w: 8, unit: wide if deep else thin")
+    graph = parse(head + text, deep=deep)
+    assert graph.warnings == ()
+    assert [node.name for node in graph.nodes] == ["x", *inside, "L"]
+
+
+def test_an_argument_of_a_block_is_one_of_two_ops():
+    text = (
+        "blocks: {b: {params: {act: required}, layers: {a: act()}}}\n"
+        "layers: {y: b(Tanh if deep else ReLU)}"
+    )
+    assert str(parse(HEAD + text).node("y.a").op) == "Tanh()"
+    assert str(parse(HEAD + text, deep=False).node("y.a").op) == "ReLU()"
+
+
+def test_only_a_number_decides():
+    with pytest.raises(SpecError, match="there is no"):
+        parse(HEAD + "layers: {a: Linear(w), y: Tanh() if never else ReLU()}")
+
+
+def test_a_merge_that_is_off_is_its_first_term():
+    text = "layers: {a: Linear(w), s: {op: a + x, when: deep}, y: Tanh()(s)}"
+    assert nodes(text, deep=False) == ["x", "a", "y", "L"]
+    graph = parse(HEAD + text, deep=False)
+    assert [e.source for e in graph.edges_into("y")] == ["a"]
