@@ -3,9 +3,10 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+REFERENCES := $(VENV)/.references
 OUT := out
 
-.PHONY: demo test lint types unit fuzz bench clean
+.PHONY: demo test lint types unit parity references fuzz bench docs clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "archgraph needs Python 3.11 or later: make PYTHON=python3"; exit 1; }
@@ -36,8 +37,22 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-unit: $(STAMP) tests/katex/node_modules
+unit: $(STAMP) references tests/katex/node_modules
 	$(BIN)/pytest -q -n 2
+
+# Each network of the zoo against the implementation that its spec cites.
+parity: $(STAMP) references
+	$(BIN)/python -m tests.parity
+
+# Tests that need them are skipped, with the reason, where they cannot be installed.
+references: $(STAMP)
+	@test -e $(REFERENCES) || { $(MAKE) --no-print-directory $(REFERENCES) || echo "no references: the zoo is not held against them"; }
+
+# Without dependencies, torchvision would replace torch by the build for CUDA.
+$(REFERENCES): $(STAMP) constraints.txt
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps torchvision pillow
+	$(BIN)/pip install --quiet --constraint constraints.txt transformers
+	touch $@
 
 # New random examples, where `make test` draws the same ones every time.
 fuzz: $(STAMP)
@@ -48,6 +63,10 @@ tests/katex/node_modules: tests/katex/package.json
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+# docs/path_counts.md, and specs/zoo.json, which `archgraph zoo` lists.
+docs: $(STAMP)
+	$(BIN)/python -m benchmarks.path_counts
 
 clean:
 	rm -rf $(VENV) $(OUT) build dist *.egg-info tests/katex/node_modules

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from archgraph.module import compile, source
     from archgraph.ops import opaque
     from archgraph.ops.calls import parse_call as op
+    from archgraph.ops.plugin import register
     from archgraph.paths import count_histograms, count_paths, iter_paths, rank_paths, sample_paths
     from archgraph.paths.equations import derive
     from archgraph.picture import render
@@ -45,6 +46,7 @@ _HOMES: Final = {
     "opaque": "ops",
     "parse": "spec",
     "rank_paths": "paths",
+    "register": "ops.plugin",
     "run_once": "gradient",
     "render": "picture",
     "sample_paths": "paths",
@@ -74,6 +76,7 @@ __all__ = [
     "opaque",
     "parse",
     "rank_paths",
+    "register",
     "render",
     "run_once",
     "sample_paths",

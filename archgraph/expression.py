@@ -13,6 +13,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "evaluate",
     "evaluate_node",
     "format_number",
+    "names_in",
     "parse",
     "parse_decimal",
 ]
@@ -97,10 +99,12 @@ def _bounded(text: str) -> None:
         raise ExpressionError(f"nested deeper than {MAX_DEPTH}")
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> ast.expr:
     """Parse one expression after bounding its size.
 
-    Columns of the nodes count characters of `text`.
+    Columns of the nodes count characters of `text`. The tree is shared with everyone who asks for
+    the same text, as the copies of a block do: it must not be changed.
 
     Raises:
         ExpressionError: the text is too long, too deep, or not an expression.
@@ -232,6 +236,21 @@ def binary(node: ast.BinOp, left: Value, right: Value) -> Number:
     return _check_size(node, result)
 
 
+def _lists(node: ast.BinOp, left: Value, right: Value) -> list[Value]:
+    """Join two lists, or repeat one a number of times."""
+    match node.op, left, right:
+        case ast.Add(), list(), list():
+            items, count = left + right, 1
+        case (ast.Mult(), list(), int()) | (ast.Mult(), int(), list()):
+            items, count = (left, right) if isinstance(left, list) else (right, left)
+        case _:
+            message = "lists are joined by '+', and repeated by '*' and a whole number"
+            raise ExpressionError.at(node, message)
+    if len(items) * count > MAX_LENGTH:
+        raise ExpressionError.at(node, f"a list of more than {MAX_LENGTH} items")
+    return items * count
+
+
 def _power(node: ast.BinOp, base: Number, exponent: Number) -> Number:
     exact = isinstance(exponent, int) and not isinstance(base, float)
     if exact:
@@ -267,7 +286,7 @@ def evaluate(text: str, names: Mapping[str, Value]) -> Value:
 
     Args:
         text: Literals, names, ``+ - * / // % **``, comparisons, ``and or not``, ``a if c else b``,
-            indexing, lists, and calls of `FUNCTIONS`.
+            indexing, lists (``[1]*3 + [2]``), and calls of `FUNCTIONS`.
         names: What each name stands for.
 
     Raises:
@@ -278,6 +297,20 @@ def evaluate(text: str, names: Mapping[str, Value]) -> Value:
         Fraction(61, 10)
     """
     return evaluate_node(parse(text), names)
+
+
+def names_in(node: ast.AST) -> frozenset[str]:
+    """Return the names in a parsed expression; they are noted on the node, which must not change.
+
+    Example:
+        >>> sorted(names_in(parse("2*k + len(h)")))
+        ['h', 'k', 'len']
+    """
+    found: frozenset[str] | None = getattr(node, "_names_in", None)
+    if found is None:
+        found = frozenset(part.id for part in ast.walk(node) if isinstance(part, ast.Name))
+        node._names_in = found  # type: ignore[attr-defined]
+    return found
 
 
 def evaluate_node(node: ast.expr, names: Mapping[str, Value]) -> Value:
@@ -296,7 +329,9 @@ def evaluate_node(node: ast.expr, names: Mapping[str, Value]) -> Value:
                 raise ExpressionError.at(node, message, help=close, code="unknown-name")
             return names[name]
         case ast.BinOp():
-            return binary(node, evaluate_node(node.left, names), evaluate_node(node.right, names))
+            left, right = evaluate_node(node.left, names), evaluate_node(node.right, names)
+            lists = isinstance(left, list), isinstance(right, list)
+            return _lists(node, left, right) if any(lists) else binary(node, left, right)
         case ast.UnaryOp():
             return _unary(node, evaluate_node(node.operand, names))
         case ast.BoolOp():

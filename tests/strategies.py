@@ -43,6 +43,7 @@ class _Sampler:
     rng: random.Random
     learn: bool
     floats: bool
+    vectors: bool
     products: int
     """How many products may still be made: a product of products grows doubly fast with depth."""
     builder: GraphBuilder = field(default_factory=lambda: GraphBuilder("random"))
@@ -71,9 +72,20 @@ class _Sampler:
         """`count` terms, drawn with repetition so that parallel edges occur."""
         names = [name for name, size in self.widths.items() if width in (None, size)]
         recent = names[-4:]
+        vector = self.vector(count) if self.vectors and count > 1 and self.chance(5) else []
         return [
-            Term(self.pick(names if self.chance(3) else recent), self.scale()) for _ in range(count)
+            Term(
+                self.pick(names if self.chance(3) else recent),
+                vector[i] if vector else self.scale(),
+            )
+            for i in range(count)
         ]
+
+    def vector(self, count: int) -> list[Scale]:
+        """The elements of one learnable vector."""
+        self.learnt += 1
+        name = f"alpha{self.learnt}"
+        return [learnable(name, self.number(), index=i, count=count) for i in range(count)]
 
     def layer(self, index: int) -> str:
         merges: tuple[EdgeKind, ...] = ("add", "add", "concat", "multiply")
@@ -115,6 +127,7 @@ def random_graph(
     max_inputs: int = 2,
     max_outputs: int = 3,
     learn: bool = True,
+    vectors: bool = False,
     floats: bool = True,
     max_products: int = 2,
 ) -> Graph:
@@ -130,10 +143,11 @@ def random_graph(
         max_inputs: Most inputs.
         max_outputs: Most outputs.
         learn: Whether scales may be learnable, one for all elements or one per channel.
+        vectors: Whether the scales of a merge may be the elements of one learnable vector.
         floats: Whether scales may be floats; without them every product of scales is exact.
         max_products: Most layers that multiply their inputs.
     """
-    sampler = _Sampler(rng, learn, floats, max_products)
+    sampler = _Sampler(rng, learn, floats, vectors, max_products)
     for i in range(rng.randint(1, max_inputs)):
         sampler.widths[sampler.builder.input(f"x{i}", (WIDTH,))] = WIDTH
     layers = [sampler.layer(i) for i in range(rng.randint(1, max_layers))]
@@ -148,6 +162,7 @@ def graphs(
     max_inputs: int = 2,
     max_outputs: int = 3,
     learn: bool = True,
+    vectors: bool = False,
     floats: bool = True,
     max_products: int = 2,
 ) -> Graph:
@@ -158,6 +173,7 @@ def graphs(
         max_inputs=max_inputs,
         max_outputs=max_outputs,
         learn=learn,
+        vectors=vectors,
         floats=floats,
         max_products=max_products,
     )

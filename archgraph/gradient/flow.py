@@ -13,7 +13,8 @@ from torch import Tensor
 from archgraph.errors import GradientError
 from archgraph.gradient.bundle import Bundle, inner, norm
 from archgraph.gradient.routes import entering, gradient_at, own_hops, uncancelled
-from archgraph.gradient.tape import ParameterUse, Tape
+from archgraph.gradient.cell import ParameterUse
+from archgraph.gradient.tape import Cotangents, Tape
 from archgraph.gradient.tolerance import tolerance_of
 from archgraph.graph import LOSS
 from archgraph.paths.walk import Walk, walk
@@ -72,10 +73,10 @@ def edge_flow(tape: Tape, wrt: str, *, of: str = LOSS, seed: Tensor | None = Non
         F. L. Bauer, Computational graphs and rounding error, SIAM J. Numer. Anal. 11 (1974).
     """
     paths = walk(tape.graph, wrt, of)
-    cotangents = tape.cotangents(of, seed)
+    cotangents = _swept(tape, paths, wrt, of, seed)
     gradient = gradient_at(tape, cotangents, wrt)
     size = norm(gradient)
-    sweep = _ForwardSweep(tape, paths, wrt, {**cotangents.nodes, paths.start: gradient})
+    sweep = _ForwardSweep(tape, paths, wrt, cotangents, gradient)
     if paths.order:
         # Divided in float64, since 1/‖g‖ may overflow where g/‖g‖ does not.
         sweep.run({k: (t.double() / (size or 1.0)).to(t.dtype) for k, t in gradient.items()})
@@ -91,51 +92,124 @@ def edge_flow(tape: Tape, wrt: str, *, of: str = LOSS, seed: Tensor | None = Non
     )
 
 
+def _swept(tape: Tape, paths: Walk, wrt: str, of: str, seed: Tensor | None) -> Cotangents:
+    """Return the backward sweep, along the paths only unless it is known anyway."""
+    if tape.swept is not None and of == LOSS and seed is None:
+        return tape.swept
+    graph = tape.graph
+    live = {hop for hops in paths.steps for hop in hops}
+    uses: dict[int, list[ParameterUse]] = {}
+    for hop, own in own_hops(graph, wrt).items():
+        if hop in live:
+            uses.setdefault(paths.targets[hop], []).extend(use for use in own.values() if use)
+    return tape.cotangents(of, seed, along=live, uses=uses, edges=True)
+
+
 class _ForwardSweep:
     """Pushes a tangent from the target to the end, and meets the cotangents at every edge."""
 
-    def __init__(self, tape: Tape, paths: Walk, wrt: str, cotangents: Mapping[int, Bundle]) -> None:
+    def __init__(
+        self, tape: Tape, paths: Walk, wrt: str, cotangents: Cotangents, gradient: Bundle
+    ) -> None:
         self.tape = tape
         self.paths = paths
         self.cotangents = cotangents
         self.into = entering(paths)
         self.own = own_hops(tape.graph, wrt)
+        self.gradient = gradient
         self.tangents: dict[int, Bundle] = {}
+        self.waiting: dict[int, int] = {}
+        """By node whose tangent is kept: how many hops are still to read it."""
         self.products: dict[int, float] = {}
         """By hop: ⟨what it delivers, the tangent at its source⟩."""
+        self.through: dict[int, float] = {}
+        """By node: ⟨its cotangent, its tangent⟩."""
         self.norms: dict[int, float] = {}
+        self.known: dict[int, tuple[Tensor, float]] = {}
+        """Norms by identity of the tensor, since a lone edge delivers the whole cotangent."""
 
     def run(self, tangent: Bundle) -> None:
-        self.tangents[self.paths.start] = tangent
+        self._keep(self.paths.start, tangent)
         for position in reversed(self.paths.order):
             if position != self.paths.start:
                 self._enter(position)
 
-    def _enter(self, position: int) -> None:
-        cell = self.tape.cells[position]
-        keys: dict[int, int | ParameterUse] = {}
-        tangents: dict[int | ParameterUse, Tensor] = {}
-        for hop in self.into[position]:
-            key = keys[hop] = self.own.get(hop, hop)
-            leaf = cell.leaves.get(key) if isinstance(key, int) else cell.parameters[key]
-            if leaf is not None:  # else integers, which carry nothing
-                tangents[key] = self._tangent(hop, leaf)
-        self.tangents[position], delivered = self.tape.push(
-            position, self.cotangents.get(position, {}), tangents
-        )
-        for hop, key in keys.items():
-            back = {0: delivered[key]} if key in delivered else {}
-            self.norms[hop] = norm(back)
-            self.products[hop] = inner(back, {0: tangents[key]}) if back else 0.0
+    def _keep(self, position: int, tangent: Bundle) -> None:
+        self.tangents[position] = tangent
+        self.waiting[position] = len(self.paths.steps[position])
+        here = self.cotangent(position)
+        self.through[position] = inner(here, tangent, (self.norm(here), self.norm(tangent)))
 
-    def _tangent(self, hop: int, leaf: Tensor) -> Tensor:
-        """Return the tangent of what a hop reads, zeros if nothing there depends on the target."""
+    def cotangent(self, position: int) -> Bundle:
+        """Return the cotangent at a node or, behind all nodes, at the target's parameters."""
+        if position == self.paths.start:
+            return self.gradient
+        return self.cotangents.nodes.get(position, {})
+
+    def _enter(self, position: int) -> None:
+        tangents: dict[int | ParameterUse, Tensor] = {}
+        itself: Bundle = {}
+        for hop in self.into[position]:
+            read, delivered = self._tangent(hop), self._delivered(hop)
+            self.norms[hop] = self.norm(delivered)
+            self.products[hop] = self._product(self._source(hop), delivered, read)
+            if hop not in self.own:
+                tangents |= {hop: tensor for tensor in read.values()}
+                continue
+            for element, use in self.own[hop].items():
+                if use is None:
+                    itself = {0: read[element]}
+                elif element in read:
+                    tangents[use] = read[element]
+        tangent = itself or (self.tape.push(position, tangents) if tangents else {})
+        self._keep(position, tangent)
+        for hop in self.into[position]:
+            self._release(self._source(hop))
+
+    def _source(self, hop: int) -> int:
+        return self.paths.start if hop in self.own else self.tape.graph.sources[hop]
+
+    def _release(self, position: int) -> None:
+        """Forget a tangent that nothing reads any more."""
+        self.waiting[position] -= 1
+        if not self.waiting[position]:
+            for tensor in self.tangents.pop(position).values():
+                self.known.pop(id(tensor), None)
+
+    def _tangent(self, hop: int) -> Bundle:
+        """Return the tangent of what a hop reads; empty if it does not depend on the target."""
+        known = self.tangents[self._source(hop)]
         if hop in self.own:
-            known = self.tangents[self.paths.start].get(0)
-        else:
-            source = self.tangents.get(self.tape.graph.sources[hop], {})
-            known = source.get(self.tape.graph.edges[hop].element)
-        return torch.zeros_like(leaf) if known is None else known
+            return {element: known[element] for element in self.own[hop] if element in known}
+        element = self.tape.graph.edges[hop].element
+        return {element: known[element]} if element in known else {}
+
+    def _delivered(self, hop: int) -> Bundle:
+        if hop not in self.own:
+            found = self.cotangents.edges.get(hop)
+            return {} if found is None else {self.tape.graph.edges[hop].element: found}
+        position = self.paths.targets[hop]
+        here = self.cotangent(position)
+        pairs = {
+            element: here.get(0) if use is None else self.cotangents.uses.get((position, use))
+            for element, use in self.own[hop].items()
+        }
+        return {element: tensor for element, tensor in pairs.items() if tensor is not None}
+
+    def _product(self, source: int, delivered: Bundle, read: Bundle) -> float:
+        whole = self.cotangent(source)
+        if len(delivered) == len(whole) and all(whole.get(k) is t for k, t in delivered.items()):
+            return self.through[source]  # a lone edge delivers it all
+        return inner(delivered, read, (self.norm(delivered), self.norm(read)))
+
+    def norm(self, bundle: Bundle) -> float:
+        """Return ‖bundle‖, looking at each tensor only once."""
+        if len(bundle) != 1:
+            return norm(bundle)
+        (tensor,) = bundle.values()
+        if id(tensor) not in self.known:
+            self.known[id(tensor)] = tensor, norm(bundle)
+        return self.known[id(tensor)][1]
 
     def result(self, wrt: str, size: float, *, note: str | None = None) -> EdgeFlow:
         """Return the flow; with a note there are no shares, since g is zero or rounding."""
@@ -144,17 +218,13 @@ class _ForwardSweep:
         whole = None if note else size
         names, hops = self.paths.names, self.paths.hops
         live = self.paths.order[::-1]
-        through = {
-            position: inner(self.cotangents.get(position, {}), self.tangents.get(position, {}))
-            for position in live
-        }
-        norms = {position: norm(self.cotangents.get(position, {})) for position in live}
+        norms = {position: self.norm(self.cotangent(position)) for position in live}
         return EdgeFlow(
             wrt=wrt,
             norm=size,
             shares={hops[hop].id: _over(p, whole) for hop, p in sorted(self.products.items())},
             norms={hops[hop].id: n for hop, n in sorted(self.norms.items())},
-            node_shares={names[position]: _over(p, whole) for position, p in through.items()},
+            node_shares={names[position]: _over(p, whole) for position, p in self.through.items()},
             node_norms={names[p]: n for p, n in norms.items()},
             node_rms={names[p]: n / math.sqrt(self._elements(p)) for p, n in norms.items()},
             residual=0.0 if note else max((self._violation(p, size) for p in live), default=0.0),
@@ -163,7 +233,7 @@ class _ForwardSweep:
 
     def _elements(self, position: int) -> int:
         """Return how many numbers there are at a node that the gradient is taken by."""
-        cotangent = self.cotangents.get(position, {})
+        cotangent = self.cotangent(position)
         return max(1, sum(tensor.numel() for tensor in cotangent.values()))
 
     def _violation(self, position: int, size: float) -> float:

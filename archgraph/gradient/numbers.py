@@ -12,8 +12,8 @@ from torch import Tensor
 from archgraph.errors import GradientError
 from archgraph.gradient.bundle import Bundle, accumulate, difference, norm, relative_share
 from archgraph.gradient.recording import autograd
-from archgraph.gradient.routes import own_hops, uncancelled
-from archgraph.gradient.tape import ParameterUse, Tape
+from archgraph.gradient.routes import own_hops, received, uncancelled
+from archgraph.gradient.tape import Tape
 from archgraph.gradient.tolerance import tolerance_of
 from archgraph.paths.algebra import write
 from archgraph.paths.equations import Derivation, Term, format_numbers
@@ -147,7 +147,7 @@ class _Evaluation:
     def __init__(self, view: View, tape: Tape) -> None:
         self.view = view
         self.tape = tape
-        self.own: dict[int, ParameterUse] = own_hops(tape.graph, view.wrt)
+        self.own = own_hops(tape.graph, view.wrt)
         self.known: dict[int, float | None] = {}
 
     def pull_term(self, term: Term, cotangent: Bundle) -> Bundle:
@@ -196,11 +196,13 @@ class _Evaluation:
         graph = self.tape.graph
         uses = {hop: self.own[hop] for hop in hops if hop in self.own}
         edges = [hop for hop in hops if hop not in uses]
+        parameters = tuple(use for given in uses.values() for use in given.values() if use)
         pull = self.tape.pull(
-            graph.position(name), cotangent, edges=edges, parameters=tuple(uses.values())
+            graph.position(name), cotangent, edges=edges, parameters=parameters
         )
-        for use in uses.values():
-            accumulate(arrived[self.view.wrt], 0, pull.parameters[use])
+        for given in uses.values():
+            for element, gradient in received(given, cotangent, pull).items():
+                accumulate(arrived[self.view.wrt], element, gradient)
         for edge, gradient in pull.edges.items():
             source = arrived.setdefault(graph.nodes[graph.sources[edge]].name, {})
             accumulate(source, graph.edges[edge].element, gradient)

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from archgraph.errors import GradientError
 from archgraph.gradient import merging
 from archgraph.gradient.bundle import Bundle, differentiable
+from archgraph.gradient.cell import Cell, ParameterUse, Port, Scaling
 from archgraph.gradient.environment import RandomState, forked, prepared, preserved_buffers
 from archgraph.gradient.reference import as_elements, may_overwrite, run
-from archgraph.gradient.tape import Cell, ParameterUse, Tape
+from archgraph.gradient.tape import Tape
 from archgraph.gradient.verification import verify
 from archgraph.graph import LOSS, Edge, Graph, Node
+from archgraph.graph.records import ONE, EdgeKind
 from archgraph.module.build import operations
 from archgraph.module.loss import Batch, term_loss
 from archgraph.module.shapes import infer
@@ -112,6 +114,11 @@ class _Recorder:
         for name, users in tape.graph.parameter_users.items():
             for position, edge in users:
                 self.owned.setdefault(position, []).append((name, edge))
+        for position, node in enumerate(tape.graph.nodes):
+            known = {name for name, _ in self.owned.get(position, [])}
+            for name in _held(tape.module, node):
+                if name not in known:
+                    self.owned.setdefault(position, []).append((name, None))
 
     def record(self) -> None:
         if self.tape.random_start is not None:
@@ -132,19 +139,62 @@ class _Recorder:
 
     def _cell(self, position: int, node: Node) -> Cell:
         parameters = {use: self._parameter(*use) for use in self.owned.get(position, [])}
-        learnt = {edge: tensor for (_, edge), tensor in parameters.items() if edge is not None}
-        edges = self.graph.into[position]
-        read = {e: self._read(self.graph.edges[e]) for e in edges}
-        terms = {e: (read[e], self.graph.edges[e].scale, learnt.get(e)) for e in edges}
+        terms = {e: self._term(self.graph.edges[e], parameters) for e in self.graph.into[position]}
+        layer = None if node.op is None else self.operations[node.name]
         try:
             if node.kind == "loss":
-                outputs = {0: self._loss([terms[e] for e in edges])}
+                plain = {e: (value, ONE, None) for e, (value, _, _) in terms.items()}
+                ports = {str(e): self._port("loss", [e], plain, None) for e in terms}
+                outputs = {0: self._loss(ports, terms)}
             else:
-                outputs = as_elements(self._layer(node, terms))
+                ports = self._ports(node, terms)
+                outputs = as_elements(self._layer(node, ports, layer))
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise GradientError(f"{node.name!r} cannot be run alone: {error}") from error
-        leaves = {e: leaf for e, leaf in read.items() if leaf.requires_grad}
-        return Cell(leaves, parameters, outputs)
+        in_op = {use: t for use, t in parameters.items() if use[1] is None or node.kind == "loss"}
+        carries = frozenset(e for e, term in terms.items() if self._carries(e, term[0]))
+        scales = {} if node.kind == "loss" else self._scales(parameters, ports)
+        return Cell(ports, in_op, outputs, layer, scales, carries)
+
+    def _carries(self, edge: int, value: Tensor) -> bool:
+        return self.graph.edges[edge].gradient and differentiable(value)
+
+    def _scales(
+        self, parameters: Mapping[ParameterUse, Tensor], ports: Mapping[str, Port]
+    ) -> dict[ParameterUse, Scaling]:
+        places = {e: (name, i) for name, port in ports.items() for i, e in enumerate(port.edges)}
+        return {
+            (name, edge): Scaling(*places[edge], _index(self.graph.edges[edge]), tensor.shape)
+            for (name, edge), tensor in parameters.items()
+            if edge is not None
+        }
+
+    def _term(self, edge: Edge, parameters: Mapping[ParameterUse, Tensor]) -> merging.Term:
+        learn = edge.scale.learn
+        learnt = None if learn is None else parameters[learn.name, edge.index]
+        if learnt is not None and learn is not None and learn.index is not None:
+            learnt = learnt[learn.index]
+        return self._read(edge), edge.scale, learnt
+
+    def _ports(self, node: Node, terms: Mapping[int, merging.Term]) -> dict[str, Port]:
+        return {
+            port: self._port(
+                edges[0].kind, [e.index for e in edges], terms, self.dims.get((node.name, port))
+            )
+            for port, edges in self.graph.ports(node.name).items()
+        }
+
+    def _port(
+        self, kind: EdgeKind, edges: Sequence[int], terms: Mapping[int, merging.Term], dim: int | None
+    ) -> Port:
+        given = tuple(terms[e] for e in edges)
+        with torch.set_grad_enabled(not self.cut):
+            value = merging.merge(kind, given, dim)
+        if self.cut:
+            # detach() makes a tensor of its own, so that each port is a leaf of its own.
+            carries = any(self._carries(e, terms[e][0]) for e in edges)
+            value = value.detach().requires_grad_(carries)
+        return Port(tuple(edges), merging.Merge(kind, given, dim, value.shape), value)
 
     def _read(self, edge: Edge) -> Tensor:
         value = self.tape.values[self.graph.positions[edge.source]].get(edge.element)
@@ -153,39 +203,51 @@ class _Recorder:
                 f"{edge.target!r} reads element {edge.element} of {edge.source!r}, "
                 "which is no tensor"
             )
-        if not self.cut:
-            return value
-        # detach() makes a tensor of its own, so that each edge is a leaf of its own.
-        return value.detach().requires_grad_(edge.gradient and differentiable(value))
+        return value
 
     def _parameter(self, name: str, edge: int | None) -> Tensor:
         try:
             parameter = self.tape.module.get_parameter(name)
         except AttributeError:
             raise GradientError(f"the compiled network has no parameter {name!r}") from None
+        if edge is None or not self.cut:
+            return parameter
         # A λ is used by the merge and not inside an op, so each edge can have its own.
-        own = edge is not None and self.cut
-        return parameter.detach().requires_grad_() if own else parameter
+        own = parameter.detach()
+        in_loss = self.graph.targets[edge] == self.graph.loss_position
+        return own.requires_grad_() if in_loss else own
 
-    def _layer(self, node: Node, terms: Mapping[int, merging.Term]) -> Any:
-        ports: dict[str, Tensor] = {}
-        for port, edges in self.graph.ports(node.name).items():
-            dim = self.dims.get((node.name, port))
-            value = merging.merge(edges[0].kind, [terms[e.index] for e in edges], dim)
-            ports[port] = value.clone() if may_overwrite(node) else value
-        if node.op is None:
-            return next(iter(ports.values()))
+    def _layer(self, node: Node, ports: Mapping[str, Port], layer: Any) -> Any:
+        values = {
+            name: port.leaf.clone() if may_overwrite(node) else port.leaf
+            for name, port in ports.items()
+        }
+        if layer is None:
+            return next(iter(values.values()))
         if node.name in self.tape.random_states:
             self.tape.random_states[node.name].restore()
-        return _call(self.operations[node.name], node, ports)
+        return _call(layer, node, values)
 
-    def _loss(self, terms: Sequence[merging.Term]) -> Tensor:
+    def _loss(self, ports: Mapping[str, Port], terms: Mapping[int, merging.Term]) -> Tensor:
         summands = []
-        for i, (value, scale, learnt) in enumerate(terms):
-            term = term_loss(self.graph, i, value, self.tape.batch.targets[i])
+        for i, (edge, port) in enumerate(ports.items()):
+            term = term_loss(self.graph, i, port.leaf, self.tape.batch.targets[i])
+            _, scale, learnt = terms[int(edge)]
             summands.append(merging.scaled(term, scale, learnt))
         self.tape.loss_terms = tuple(summand.detach() for summand in summands)
         return torch.stack(summands).sum()
+
+
+def _index(edge: Edge) -> int | None:
+    return edge.scale.learn.index if edge.scale.learn is not None else None
+
+
+def _held(module: nn.Module, node: Node) -> list[str]:
+    """Return the parameters of a plugin's layer, which may not be known before it is built."""
+    if node.op is None or node.op.op.origin != "plugin":
+        return []
+    path = node.module or node.name
+    return [f"{path}.{name}" for name, _ in module.get_submodule(path).named_parameters()]
 
 
 def _call(operation: Callable[..., Any], node: Node, ports: Mapping[str, Tensor]) -> Any:

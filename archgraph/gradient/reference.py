@@ -6,18 +6,22 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from archgraph.errors import GradientError
-from archgraph.gradient.bundle import Bundle, differentiable
+from archgraph.gradient.bundle import Bundle, differentiable, fingerprint
 from archgraph.gradient.environment import RandomState
 from archgraph.graph import Graph, Node
 from archgraph.module.loss import Batch, loss
 
-__all__ = ["Reference", "as_elements", "may_overwrite", "run"]
+__all__ = ["Print", "Reference", "as_elements", "may_overwrite", "run"]
+
+Print: TypeAlias = Mapping[int, tuple[float, float]]
+"""By element of a node's value: what `fingerprint` says of the gradient there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +30,12 @@ class Reference:
 
     outputs: tuple[Tensor, ...]
     loss: Tensor
-    gradients: Mapping[str, Bundle]
-    """∂L/∂ each float input, parameter, and node whose value could be observed. A parameter that
-    has several names stands under each. What L does not depend on has an empty bundle."""
+    gradients: dict[str, Bundle]
+    """∂L/∂ each float input and parameter, and each node whose value could be observed if that was
+    asked for. A parameter that has several names stands under each. What L does not depend on has
+    an empty bundle."""
+    prints: Mapping[str, Print]
+    """What was seen of ∂L/∂ each other node whose value could be observed."""
     random_states: Mapping[str, RandomState]
     """By node with a submodule of its own: the random state in which the submodule was called."""
 
@@ -39,6 +46,7 @@ def run(
     batch: Batch,
     *,
     random_states: Mapping[str, RandomState] | None = None,
+    whole: bool = False,
 ) -> Reference:
     """Run the module forward and backward once.
 
@@ -47,25 +55,27 @@ def run(
         module: The module, already prepared; see `environment.prepared`.
         batch: Inputs and targets.
         random_states: If given, each layer is called in the state that stands under its node.
+        whole: Whether to keep the gradients at nodes, and not only what was seen of them.
 
     Raises:
         GradientError: torch refuses the forward or the backward pass.
     """
     inputs = [t.detach().clone().requires_grad_(differentiable(t)) for t in batch.inputs]
-    observer = _Observer(random_states, batch.targets[0].device)
+    observer = _Observer(random_states, batch.targets[0].device, whole=whole)
     try:
         with observer.watching(graph, module):
             # A copy, since an op that works in place may not touch a leaf.
             returned = module(*(t.clone() for t in inputs))
             value = loss(graph, returned, batch)
-        gradients = _gradients(graph, module, inputs, observer.values, value)
+        gradients = _gradients(graph, module, inputs, value)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         raise GradientError(f"the network cannot be run and differentiated: {error}") from error
     outputs = as_elements(returned).values()
     return Reference(
         outputs=tuple(t.detach() for t in outputs),
         loss=value.detach(),
-        gradients=gradients,
+        gradients={**gradients, **observer.gradients},
+        prints=observer.prints,
         random_states=observer.states,
     )
 
@@ -85,7 +95,6 @@ def _gradients(
     graph: Graph,
     module: nn.Module,
     inputs: list[Tensor],
-    observed: Mapping[str, Mapping[int, Tensor]],
     value: Tensor,
 ) -> dict[str, Bundle]:
     sources: dict[str, Mapping[int, Tensor]] = {
@@ -94,7 +103,6 @@ def _gradients(
         if tensor.requires_grad
     }
     sources |= {name: {0: p} for name, p in module.named_parameters(remove_duplicate=False)}
-    sources |= observed
     wanted = [
         (name, element, tensor)
         for name, elements in sources.items()
@@ -114,11 +122,15 @@ def _gradients(
 class _Observer:
     """Sees each layer called: in which random state, and what it returns."""
 
-    def __init__(self, imposed: Mapping[str, RandomState] | None, device: torch.device) -> None:
+    def __init__(
+        self, imposed: Mapping[str, RandomState] | None, device: torch.device, *, whole: bool
+    ) -> None:
         self.imposed = imposed or {}
         self.device = device
+        self.whole = whole
         self.states: dict[str, RandomState] = {}
-        self.values: dict[str, Mapping[int, Tensor]] = {}
+        self.gradients: dict[str, dict[int, Tensor]] = {}
+        self.prints: dict[str, dict[int, tuple[float, float]]] = {}
         self.unknown_ops = False
 
     @contextmanager
@@ -152,13 +164,30 @@ class _Observer:
 
     def _after(self, name: str) -> Callable[..., Any]:
         def hook(part: nn.Module, arguments: Any, result: Any) -> Any:
-            # A copy, since an op may return its own input, whose gradient has other terms as well.
-            copies = {i: t.clone() for i, t in as_elements(result).items() if differentiable(t)}
-            self.values[name] = copies
-            # And another to be read, where a reader might overwrite it.
-            passed = {i: t.clone() if self.unknown_ops else t for i, t in copies.items()}
+            passed = {
+                i: self._observed(name, i, t)
+                for i, t in as_elements(result).items()
+                if differentiable(t)
+            }
             if not isinstance(result, tuple | list):
                 return passed.get(0, result)
             return tuple(passed.get(i, item) for i, item in enumerate(result))
 
         return hook
+
+    def _observed(self, name: str, element: int, value: Tensor) -> Tensor:
+        """Return a value's own alias, whose gradient will be seen."""
+        (self.gradients if self.whole else self.prints).setdefault(name, {})
+        if not value.requires_grad:
+            return value
+        # An op may return its own input, whose gradient has other terms as well; and a reader that
+        # is not known might overwrite what it reads.
+        alias = value.view_as(value)
+        alias.register_hook(partial(self._see, name, element))
+        return alias.clone() if self.unknown_ops else alias
+
+    def _see(self, name: str, element: int, gradient: Tensor) -> None:
+        if self.whole:
+            self.gradients[name][element] = gradient.detach()
+        else:
+            self.prints[name][element] = fingerprint(gradient)

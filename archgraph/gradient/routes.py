@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 
 from archgraph.errors import GradientError
 from archgraph.gradient.bundle import Bundle, is_finite, norm
-from archgraph.gradient.tape import Cotangents, ParameterUse, Tape
+from archgraph.gradient.cell import ParameterUse
+from archgraph.gradient.tape import Cotangents, Pull, Tape
 from archgraph.graph import Graph
-from archgraph.paths.target import resolve
+from archgraph.paths.target import Target, resolve
 from archgraph.paths.walk import Walk
 
-__all__ = ["entering", "gradient_at", "own_hops", "uncancelled"]
+__all__ = ["entering", "gradient_at", "own_hops", "received", "uncancelled"]
 
 
 def entering(paths: Walk) -> dict[int, list[int]]:
@@ -22,18 +25,56 @@ def entering(paths: Walk) -> dict[int, list[int]]:
     return groups
 
 
-def own_hops(graph: Graph, wrt: str) -> dict[int, ParameterUse]:
-    """Return for each hop of a parameter's own, which stand behind the graph's edges, its use."""
+def own_hops(graph: Graph, wrt: str) -> dict[int, Mapping[int, ParameterUse | None]]:
+    """Return what each hop of a parameter's own, which stand behind the graph's edges, carries.
+
+    Returns:
+        By hop and by element of the target (its parameters, in order): which use of the parameter
+        it is, None where the parameter is a node of its own and the hop enters that.
+    """
+    target = resolve(graph, wrt)
+    elements = _elements(graph, target)
     first = len(graph.edges)
-    entries = resolve(graph, wrt).entries
-    return {first + i: (wrt, edge) for i, (_, _, edge) in enumerate(entries)}
+    own: dict[int, Mapping[int, ParameterUse | None]] = {}
+    for i, (_, position, edge) in enumerate(target.entries):
+        node = graph.nodes[position]
+        if node.name in elements:
+            own[first + i] = {elements[node.name]: None}
+            continue
+        own[first + i] = {
+            element: (name, edge)
+            for name, element in elements.items()
+            if (position, edge) in graph.parameter_users[name]
+        }
+    return own
+
+
+def _elements(graph: Graph, target: Target) -> dict[str, int]:
+    """Number a target's parameters; of tied ones, which are the same, only the first."""
+    shared = {name: other for name, other in graph.ties}
+    first: dict[str, str] = {}
+    for name in target.parameters:
+        first.setdefault(shared.get(name, name), name)
+    return {name: i for i, name in enumerate(first.values())}
+
+
+def received(
+    own: Mapping[int, ParameterUse | None], cotangent: Bundle, pull: Pull
+) -> dict[int, Tensor]:
+    """Return what a parameter's own hop receives of the cotangent at the node that it enters."""
+    return {
+        element: cotangent[0] if use is None else pull.parameters[use]
+        for element, use in own.items()
+        if use is not None or 0 in cotangent
+    }
 
 
 def gradient_at(tape: Tape, cotangents: Cotangents, wrt: str) -> Bundle:
     """Return the gradient of one target, out of those of all.
 
     Returns:
-        The bundle; empty if nothing depends on the target.
+        The bundle: of a node by element, of parameters by their number; empty if nothing depends
+        on the target.
 
     Raises:
         GradientError: it is infinite or NaN; the message names where that begins.
@@ -42,8 +83,11 @@ def gradient_at(tape: Tape, cotangents: Cotangents, wrt: str) -> Bundle:
     if target.position is not None:
         gradient = cotangents.nodes.get(target.position, {})
     else:
-        parameter = cotangents.parameters.get(wrt)
-        gradient = {} if parameter is None else {0: parameter}
+        gradient = {
+            element: cotangents.parameters[name]
+            for name, element in _elements(tape.graph, target).items()
+            if name in cotangents.parameters
+        }
     if not is_finite(gradient):
         raise GradientError(f"∂L/∂{wrt} is infinite or not a number; {_origin(tape, cotangents)}")
     return gradient

@@ -7,36 +7,21 @@ ordinary `torch.autograd.grad`. Everything else in this package is made of these
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from archgraph.errors import GradientError, UsageError
-from archgraph.gradient.bundle import Bundle, accumulate, differentiable
+from archgraph.gradient.bundle import Bundle, accumulate
+from archgraph.gradient.cell import Cell, ParameterUse
 from archgraph.gradient.environment import RandomState
+from archgraph.gradient.local import OnceOnlyError, Source, jvp, vjp, vjp_many
 from archgraph.graph import LOSS, Graph
 from archgraph.module.loss import Batch
 
-__all__ = ["Cell", "Cotangents", "OnceOnlyError", "ParameterUse", "Pull", "Tape"]
-
-ParameterUse: TypeAlias = tuple[str, int | None]
-"""A parameter at one of its users: its name, and the edge that it scales if it is a λ."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """What was recorded of one node: the two ends of its local graph."""
-
-    leaves: Mapping[int, Tensor]
-    """By edge that carries a gradient: the detached value that it reads, a leaf."""
-    parameters: Mapping[ParameterUse, Tensor]
-    """The parameters used here. A learnable λ is a leaf of its own for each edge."""
-    outputs: Mapping[int, Tensor]
-    """By element: the node's value at the end of the local graph."""
+__all__ = ["Cotangents", "OnceOnlyError", "ParameterUse", "Pull", "Tape"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +41,8 @@ class Cotangents:
     parameters: Mapping[str, Tensor]
     edges: Mapping[int, Tensor] = field(default_factory=dict)
     """By edge: what it delivers to its source, λ included; only if asked for."""
-
-
-class OnceOnlyError(GradientError):
-    """An op can be differentiated once but not twice, so that edges cannot be split there."""
+    uses: Mapping[tuple[int, ParameterUse], Tensor] = field(default_factory=dict)
+    """By node and use of a parameter: what that use receives; only if asked for."""
 
 
 class Tape:
@@ -75,6 +58,8 @@ class Tape:
         loss_terms: The scaled summands of L.
         random_states: By node: the random state in which its layer was called.
         random_start: The random state in which the pass began, for callables that are no layers.
+        swept: The backward sweep from L that the self-check made, with what each edge delivers;
+            None gives back its memory, and it is then made again where it is needed.
     """
 
     def __init__(self, graph: Graph, module: nn.Module, batch: Batch, *, train: bool) -> None:
@@ -87,6 +72,7 @@ class Tape:
         self.loss_terms: tuple[Tensor, ...] = ()
         self.random_states: Mapping[str, RandomState] = {}
         self.random_start: RandomState | None = None
+        self.swept: Cotangents | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -114,6 +100,8 @@ class Tape:
     ) -> Pull:
         """Pull a cotangent back through one node: Jᵀ·cotangent, apart for every in-edge.
 
+        What is returned may be shared between edges, and is not to be changed in place.
+
         Args:
             position: Index of the node.
             cotangent: By element, shaped like the node's value.
@@ -126,105 +114,102 @@ class Tape:
         Cost: one backward pass through the node's op.
         """
         cell = self.cells[position]
-        wanted = [e for e in cell.leaves if edges is None or e in edges]
-        leaves = [cell.leaves[e] for e in wanted]
-        owned = [cell.parameters[use] for use in parameters]
-        found = self._grad(position, cotangent, [*leaves, *owned])
-        count = len(wanted)
-        return Pull(
-            dict(zip(wanted, found[:count], strict=True)),
-            dict(zip(parameters, found[count:], strict=True)),
-        )
+        sources = self._sources(cell, edges, parameters)
+        if not cell.merges_only:
+            found = self._differentiated(position, cotangent, sources)
+        elif 0 in cotangent:
+            found = dict.fromkeys(sources, cotangent[0])
+        else:
+            found = {source: torch.zeros_like(cell.outputs[0]) for source in sources}
+        return _unmerged(cell, found, edges, parameters)
 
-    def _grad(
+    def pull_many(
         self,
         position: int,
-        cotangent: Bundle,
-        sources: Sequence[Tensor],
+        element: int,
+        stack: Tensor,
         *,
-        twice: bool = False,
-    ) -> list[Tensor]:
-        """Return Jᵀ·cotangent for each of `sources`, zeros where it does not depend on one."""
-        cell = self.cells[position]
-        live = [k for k in cotangent if k in cell.outputs and cell.outputs[k].requires_grad]
-        asked = [i for i, source in enumerate(sources) if differentiable(source)]
-        found: list[Tensor | None] = [None] * len(sources)
-        if live and asked:
-            try:
-                with _thawed(sources[i] for i in asked):
-                    gradients = torch.autograd.grad(
-                        [cell.outputs[k] for k in live],
-                        [sources[i] for i in asked],
-                        [cotangent[k] for k in live],
-                        retain_graph=True,
-                        create_graph=twice,
-                        allow_unused=True,
-                    )
-            except RuntimeError as error:
-                name = self.graph.nodes[position].name
-                raise GradientError(f"{name!r} cannot be differentiated: {error}") from error
-            for i, gradient in zip(asked, gradients, strict=True):
-                found[i] = gradient
-        return [
-            torch.zeros_like(source) if gradient is None else gradient
-            for source, gradient in zip(sources, found, strict=True)
-        ]
-
-    def uses(self, position: int) -> tuple[ParameterUse, ...]:
-        """Return the parameters that a node uses, its edges' learnable λ included."""
-        return tuple(self.cells[position].parameters)
-
-    def push(
-        self, position: int, cotangent: Bundle, tangents: Mapping[int | ParameterUse, Tensor]
-    ) -> tuple[Bundle, dict[int | ParameterUse, Tensor]]:
-        """Push tangents forward through one node, and pull its cotangent back in the same go.
-
-        The tangent is got by differentiating the vector–Jacobian product, which is linear in the
-        cotangent: d/dū ⟨Jᵀū, ẋ⟩ = J·ẋ. It needs no rerun, so dropout masks and batch statistics
-        are those of the recorded pass.
+        edges: Collection[int] | None = None,
+        parameters: Collection[ParameterUse] = (),
+    ) -> Pull:
+        """Pull many cotangents back through one node, all of one element of its value.
 
         Args:
             position: Index of the node.
-            cotangent: By element, shaped like the node's value.
-            tangents: By in-edge or parameter use; one that is left out is zero.
+            element: Of its value.
+            stack: The cotangents, shape (number of them, *shape of the element).
+            edges: As in `pull`.
+            parameters: As in `pull`.
 
         Returns:
-            The node's tangent by element, and Jᵀ·cotangent for each key of `tangents`.
+            As `pull`, with the number of cotangents in front of every shape.
 
         Raises:
-            OnceOnlyError: torch cannot differentiate the op twice.
-
-        Cost: three backward passes through the node's op.
+            GradientError: torch cannot differentiate the op.
         """
         cell = self.cells[position]
-        keys = list(tangents)
-        sources = [cell.leaves[k] if isinstance(k, int) else cell.parameters[k] for k in keys]
-        seeds = {k: t.detach().clone().requires_grad_() for k, t in cotangent.items()}
-        pulled = self._grad(position, seeds, sources, twice=True)
-        # J·ẋ is made of what depends on the seeds; a part that is not zero and does not, as if it
-        # were a constant, has lost its derivative on the way.
-        live = [i for i, tensor in enumerate(pulled) if tensor.requires_grad]
-        lost = any(bool(t.any()) for t in pulled if not t.requires_grad)
-        forward: Sequence[Tensor | None] = [None] * len(seeds)
-        reason = "its derivative is a constant to torch"
-        if live and not lost:
+        sources = self._sources(cell, edges, parameters)
+        if cell.merges_only:
+            found = dict.fromkeys(sources, stack)
+        else:
             try:
-                forward = torch.autograd.grad(
-                    [pulled[i] for i in live],
-                    list(seeds.values()),
-                    [tangents[keys[i]] for i in live],
-                    allow_unused=True,
-                )
+                found = vjp_many(cell, element, stack, sources)
             except RuntimeError as error:
-                lost, reason = True, str(error)
-            lost = lost or all(t is None for t in forward)
-        if lost:
+                raise self._refusal(position, error) from error
+        return _unmerged(cell, found, edges, parameters)
+
+    def _sources(
+        self,
+        cell: Cell,
+        edges: Collection[int] | None,
+        parameters: Collection[ParameterUse],
+    ) -> list[Source]:
+        """Return what the op must be differentiated by: ports first."""
+        ports = [cell.places[e][0] for e in cell.places if edges is None or e in edges]
+        ports += [cell.scales[use].port for use in parameters if use in cell.scales]
+        return [*dict.fromkeys(ports), *(use for use in parameters if use in cell.parameters)]
+
+    def _differentiated(
+        self, position: int, cotangent: Bundle, sources: Sequence[Source]
+    ) -> dict[Source, Tensor]:
+        try:
+            found = vjp(self.cells[position], cotangent, sources)
+        except RuntimeError as error:
+            raise self._refusal(position, error) from error
+        return dict(zip(sources, found, strict=True))
+
+    def _refusal(self, position: int, error: Exception) -> GradientError:
+        name = self.graph.nodes[position].name
+        return GradientError(f"{name!r} cannot be differentiated: {error}")
+
+    def uses(self, position: int) -> tuple[ParameterUse, ...]:
+        """Return the parameters that a node uses, its edges' learnable λ included."""
+        return self.cells[position].uses
+
+    def push(self, position: int, tangents: Mapping[int | ParameterUse, Tensor]) -> Bundle:
+        """Push tangents forward through one node: J·tangent, by element of its value.
+
+        Args:
+            position: Index of the node.
+            tangents: By in-edge or parameter use; one that is left out is zero.
+
+        Raises:
+            OnceOnlyError: torch can differentiate the op backwards only.
+
+        Cost: one pass through the node's op, forwards or backwards; three where nothing is known
+            of its family.
+        """
+        cell = self.cells[position]
+        moved = _merged(cell, tangents)
+        if cell.merges_only:
+            return {0: next(iter(moved.values()))} if moved else {}
+        try:
+            return jvp(cell, moved)
+        except OnceOnlyError as error:
             name = self.graph.nodes[position].name
             raise OnceOnlyError(
-                f"edges cannot be split: {name!r} cannot be differentiated twice ({reason})"
-            )
-        tangent = {k: t for k, t in zip(seeds, forward, strict=True) if t is not None}
-        return tangent, {k: t.detach() for k, t in zip(keys, pulled, strict=True)}
+                f"edges cannot be split: {name!r} cannot be differentiated twice ({error})"
+            ) from error
 
     # --- the whole graph --------------------------------------------------------------------
 
@@ -253,6 +238,8 @@ class Tape:
         of: str = LOSS,
         seed: Tensor | None = None,
         *,
+        along: Collection[int] | None = None,
+        uses: Mapping[int, Collection[ParameterUse]] | None = None,
         edges: bool = False,
         absolute: bool = False,
     ) -> Cotangents:
@@ -261,7 +248,9 @@ class Tape:
         Args:
             of: Where the sweep starts.
             seed: The cotangent there; default ones.
-            edges: Whether to keep what each edge delivers, too.
+            along: The edges that are followed; default all.
+            uses: By node: the uses of parameters that are asked for; default all.
+            edges: Whether to keep what each edge and each use of a parameter delivers, too.
             absolute: Whether to add the absolute values of what the edges deliver, so that
                 nothing cancels: the size against which rounding is to be judged.
 
@@ -276,37 +265,70 @@ class Tape:
         start = self.graph.position(of)
         first = self.seed(of, seed.abs() if absolute and seed is not None else seed)
         nodes: dict[int, dict[int, Tensor]] = {start: dict(first)}
-        uses: dict[ParameterUse, Tensor] = {}
+        used: dict[tuple[int, ParameterUse], Tensor] = {}
         delivered: dict[int, Tensor] = {}
+        totals: dict[str, dict[int, Tensor]] = {}
         for position in range(start, -1, -1):
             if position not in nodes or not self.cells[position].outputs:
                 continue
-            pull = self.pull(position, nodes[position], parameters=self.uses(position))
+            wanted = self.uses(position) if uses is None else uses.get(position, ())
+            pull = self.pull(position, nodes[position], edges=along, parameters=wanted)
             for use, gradient in pull.parameters.items():
-                uses[use] = uses[use] + gradient if use in uses else gradient
+                accumulate(totals.setdefault(use[0], {}), 0, gradient)
             for edge, gradient in pull.edges.items():
                 source = nodes.setdefault(self.graph.sources[edge], {})
                 term = gradient.abs().to(gradient.dtype) if absolute else gradient
                 accumulate(source, self.graph.edges[edge].element, term)
             if edges:
                 delivered |= pull.edges
-        return Cotangents(nodes, self._by_name(uses), delivered)
+                used |= {(position, use): t for use, t in pull.parameters.items()}
+        by_name = {name: total[0] for name, total in totals.items()}
+        return Cotangents(nodes, {**by_name, **self._as_nodes(nodes)}, delivered, used)
 
-    def _by_name(self, uses: Mapping[ParameterUse, Tensor]) -> dict[str, Tensor]:
-        totals: dict[str, dict[int, Tensor]] = {}
-        for (name, _), gradient in uses.items():
-            accumulate(totals.setdefault(name, {}), 0, gradient)
-        return {name: total[0] for name, total in totals.items()}
+    def _as_nodes(self, nodes: Mapping[int, Bundle]) -> dict[str, Tensor]:
+        """Return the gradients of the parameters that are nodes themselves."""
+        return {
+            node.name: bundle[0]
+            for position, bundle in nodes.items()
+            if (node := self.graph.nodes[position]).op is not None
+            and node.op.op.is_parameter
+            and node.module == node.name
+        }
 
 
-@contextmanager
-def _thawed(tensors: Iterable[Tensor]) -> Iterator[None]:
-    """Let frozen parameters, which were not frozen when they were recorded, be differentiated."""
-    frozen = [tensor for tensor in tensors if not tensor.requires_grad]
-    try:
-        for tensor in frozen:
-            tensor.requires_grad_(True)
-        yield
-    finally:
-        for tensor in frozen:
-            tensor.requires_grad_(False)
+def _unmerged(
+    cell: Cell,
+    found: Mapping[Source, Tensor],
+    edges: Collection[int] | None,
+    parameters: Collection[ParameterUse],
+) -> Pull:
+    """Share out what the ports of an op receive among the edges that were merged there."""
+    wanted = {e: place for e, place in cell.places.items() if edges is None or e in edges}
+    received = {
+        edge: cell.ports[port].merge.pull(slot, found[port])
+        for edge, (port, slot) in wanted.items()
+    }
+    by_use: dict[ParameterUse, Tensor] = {}
+    for use in parameters:
+        if use in cell.parameters:
+            by_use[use] = found[use]
+        else:
+            scaling = cell.scales[use]
+            merge = cell.ports[scaling.port].merge
+            by_use[use] = scaling.embed(merge.pull_scale(scaling.slot, found[scaling.port]))
+    return Pull(received, by_use)
+
+
+def _merged(cell: Cell, tangents: Mapping[int | ParameterUse, Tensor]) -> dict[Source, Tensor]:
+    """Return the tangents of what an op reads; ports whose tangent is zero are left out."""
+    moved: dict[Source, Tensor] = {}
+    for name, port in cell.ports.items():
+        given = [tangents.get(edge) for edge in port.edges]
+        scales: list[Tensor | None] = [None] * len(given)
+        for use, scaling in cell.scales.items():
+            if scaling.port == name and use in tangents:
+                scales[scaling.slot] = scaling.pick(tangents[use])
+        if any(t is not None for t in (*given, *scales)):
+            moved[name] = port.merge.push(given, scales)
+    moved |= {use: t for use, t in tangents.items() if not isinstance(use, int) and use in cell.parameters}
+    return moved

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from archgraph.errors import BudgetError
 from archgraph.gradient.bundle import Bundle
-from archgraph.gradient.routes import entering, own_hops
+from archgraph.gradient.routes import entering, own_hops, received
 from archgraph.gradient.tape import Tape
 from archgraph.paths.count import count_paths
 from archgraph.paths.enumerate import Path
@@ -61,10 +61,11 @@ def iter_path_gradients(
         position, cotangent, hops = stack.pop()
         own = {hop: uses[hop] for hop in into[position] if hop in uses}
         edges = {hop for hop in into[position] if hop not in uses}
-        pull = tape.pull(position, cotangent, edges=edges, parameters=tuple(own.values()))
+        parameters = tuple(use for given in own.values() for use in given.values() if use)
+        pull = tape.pull(position, cotangent, edges=edges, parameters=parameters)
         for hop in into[position]:
             if hop in own:
-                yield Path(paths, (hop, *hops)), {0: pull.parameters[own[hop]]}
+                yield Path(paths, (hop, *hops)), received(own[hop], cotangent, pull)
                 continue
             source, element = tape.graph.sources[hop], tape.graph.edges[hop].element
             delivered = pull.edges.get(hop)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from archgraph.errors import GradientError
-from archgraph.gradient.bundle import Bundle, difference, is_finite, norm
-from archgraph.gradient.reference import Reference
-from archgraph.gradient.tape import Tape
+from archgraph.gradient.bundle import Bundle, difference, differentiable, fingerprint, norm
+from archgraph.gradient.reference import Print, Reference
+from archgraph.gradient.tape import Cotangents, Tape
 from archgraph.gradient.tolerance import Tolerance, tolerance_of
 
 __all__ = ["verify"]
@@ -22,24 +24,36 @@ def verify(tape: Tape, reference: Reference) -> None:
     Cost: one backward pass; a second one if terms cancel.
     """
     tolerance = tolerance_of(tape.dtype)
-    largest = max((norm(v) for v in tape.values if is_finite(v)), default=0.0)
+    sizes = [norm({k: t for k, t in value.items() if differentiable(t)}) for value in tape.values]
+    largest = max((size for size in sizes if math.isfinite(size)), default=0.0)
     names = [name for name, _ in tape.graph.outputs]
     for name, ours, theirs in zip(names, tape.outputs(), reference.outputs, strict=True):
         _expect(f"the output {name!r}", {0: ours}, {0: theirs}, tolerance, largest)
     terms = sum(abs(float(term)) for term in tape.loss_terms if term.isfinite())
     _expect("the loss", {0: tape.loss}, {0: reference.loss}, tolerance, terms)
-    gradients = _by_name(tape)
+    tape.swept = tape.cotangents(edges=True)
+    gradients = _by_name(tape, tape.swept)
     doubtful = [
         name
         for name, expected in reference.gradients.items()
         if not _agree(gradients.get(name, {}), expected, tolerance)
     ]
-    if doubtful:
-        uncancelled = _by_name(tape, absolute=True)
+    seen = [
+        name
+        for name, expected in reference.prints.items()
+        if not _alike(gradients.get(name, {}), expected, tolerance)
+    ]
+    if doubtful or seen:
+        uncancelled = _by_name(tape, tape.cotangents(absolute=True))
         for name in doubtful:
             found, expected = gradients.get(name, {}), reference.gradients[name]
             size = norm(uncancelled.get(name, {}))
             _expect(f"∂L/∂{name}", found, expected, tolerance, size)
+        for name in seen:
+            size = norm(uncancelled.get(name, {}))
+            if not _alike(gradients.get(name, {}), reference.prints[name], tolerance, size):
+                norms = [norm(gradients.get(name, {})), _norm_of(reference.prints[name])]
+                raise _refusal(f"∂L/∂{name}", *norms)
 
 
 def _expect(
@@ -47,20 +61,45 @@ def _expect(
 ) -> None:
     """Raise unless both agree, to rounding of what would be there if no terms cancelled."""
     if not _agree(found, expected, tolerance, uncancelled):
-        raise GradientError(
-            f"{what} is {norm(found):.6g} in norm when recorded node by node, and "
-            f"{norm(expected):.6g} when the network is run as a whole (they are "
-            f"{norm(difference(found, expected)):.3g} apart), so nothing is shown; does a layer "
-            "change its input in place, or give another result when it is called again?"
-        )
+        apart = norm(difference(found, expected))
+        raise _refusal(what, norm(found), norm(expected), f" (they are {apart:.3g} apart)")
+
+
+def _refusal(what: str, found: float, expected: float, apart: str = "") -> GradientError:
+    return GradientError(
+        f"{what} is {found:.6g} in norm when recorded node by node, and {expected:.6g} when the "
+        f"network is run as a whole{apart}, so nothing is shown; does a layer change its input in "
+        "place, or give another result when it is called again?"
+    )
 
 
 def _agree(found: Bundle, expected: Bundle, tolerance: Tolerance, uncancelled: float = 0.0) -> bool:
-    if not (is_finite(found) and is_finite(expected)):
-        return _same(found, expected)
+    if found.keys() == expected.keys() and all(torch.equal(found[k], expected[k]) for k in found):
+        return True
     error = norm(difference(found, expected))
-    allowed = tolerance.module * max(norm(found), norm(expected))
-    return error <= max(allowed, tolerance.cancelled * uncancelled)
+    sizes = norm(found), norm(expected)
+    if not all(map(math.isfinite, (error, *sizes))):
+        return _same(found, expected)
+    return error <= max(tolerance.module * max(sizes), tolerance.cancelled * uncancelled)
+
+
+def _alike(found: Bundle, seen: Print, tolerance: Tolerance, uncancelled: float = 0.0) -> bool:
+    """Whether a gradient has the norm and the random product that were seen."""
+    for element in found.keys() | seen.keys():
+        tensor = found.get(element)
+        size, product = (0.0, 0.0) if tensor is None else fingerprint(tensor)
+        expected, other = seen.get(element, (0.0, 0.0))
+        allowed = max(tolerance.module * max(size, expected), tolerance.cancelled * uncancelled)
+        if not all(map(math.isfinite, (size, expected))):
+            if str(size) != str(expected):  # nan, inf or a number
+                return False
+        elif not max(abs(size - expected), abs(product - other)) <= 10 * allowed:
+            return False  # such a product is hardly ever ten times as large as the norm
+    return True
+
+
+def _norm_of(seen: Print) -> float:
+    return math.sqrt(sum(size * size for size, _ in seen.values()))
 
 
 def _same(found: Bundle, expected: Bundle) -> bool:
@@ -70,8 +109,7 @@ def _same(found: Bundle, expected: Bundle) -> bool:
     )
 
 
-def _by_name(tape: Tape, *, absolute: bool = False) -> dict[str, Bundle]:
-    cotangents = tape.cotangents(absolute=absolute)
+def _by_name(tape: Tape, cotangents: Cotangents) -> dict[str, Bundle]:
     nodes = tape.graph.nodes
     by_node = {nodes[position].name: bundle for position, bundle in cotangents.nodes.items()}
     return {**by_node, **{name: {0: t} for name, t in cotangents.parameters.items()}}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import networkx as nx
+from typing import TYPE_CHECKING, Any
 
 from archgraph.errors import Mark, Problem, SpecError, UsageError
 from archgraph.expression import Number
@@ -14,6 +12,9 @@ from archgraph.graph.core import Graph
 from archgraph.graph.records import LOSS, ONE, Edge, EdgeKind, Learnable, LossTerm, Node, Scale
 from archgraph.graph.roles import assign_roles
 from archgraph.ops.op import OpCall, opaque
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 __all__ = ["GraphBuilder", "Term", "assemble"]
 
@@ -49,8 +50,10 @@ def assemble(
         rest: The remaining fields of `Graph`.
 
     Raises:
-        SpecError: the edges form a cycle.
+        SpecError: the edges form a cycle, or a term of the loss has a learnable scale.
     """
+    if problems := [_loss_problem(name, term) for term in loss if term.scale.learn is not None]:
+        raise SpecError(problems)
     loss_edges = [
         Edge(source=t.of, target=LOSS, kind="loss", scale=t.scale, slot=i, element=t.element)
         for i, t in enumerate(loss)
@@ -79,6 +82,16 @@ def assemble(
     return assign_roles(graph)
 
 
+def _loss_problem(name: str, term: LossTerm) -> Problem:
+    return Problem(
+        "loss-scale",
+        f"the loss '{term.name}' is scaled by '{term.scale.learn}', which is learnable",
+        Mark(f"<{name}>", 1, 1),
+        why="what is learned makes the loss small, and so a scale of it would learn to be 0",
+        help="give a number",
+    )
+
+
 def _name_edges(node: Node, edges: Sequence[Edge]) -> Iterable[tuple[str, Edge]]:
     """Yield (id, edge): the port is shown unless the op's first port is the only one in use."""
     used = dict.fromkeys(edge.port for edge in edges)
@@ -96,6 +109,8 @@ def _topological(nodes: Sequence[Node], edges: Sequence[Edge]) -> list[Node]:
     position = {node.name: i for i, node in enumerate(nodes)}
     if all(position[e.source] < position[e.target] for e in edges):
         return list(nodes)
+    import networkx as nx  # takes longer to import than most specs take to load
+
     plain: nx.DiGraph[str] = nx.DiGraph()
     plain.add_nodes_from(position)
     plain.add_edges_from((e.source, e.target) for e in edges)
@@ -107,6 +122,8 @@ def _topological(nodes: Sequence[Node], edges: Sequence[Edge]) -> list[Node]:
 
 
 def _cycle_problem(plain: nx.DiGraph[str], edges: Sequence[Edge]) -> Problem:
+    import networkx as nx
+
     cycle = [source for source, _ in nx.find_cycle(plain)]
     start = min(range(len(cycle)), key=lambda i: list(plain).index(cycle[i]))
     cycle = cycle[start:] + cycle[:start]
@@ -247,6 +264,21 @@ class GraphBuilder:
         return node.name
 
 
-def learnable(name: str, start: Number = 0, *, per_channel: bool = False) -> Scale:
-    """Return a learnable λ: an `nn.Parameter` called `name`, `start` at the beginning."""
-    return Scale(start, Learnable(name, "channel" if per_channel else "all"))
+def learnable(
+    name: str,
+    start: Number = 0,
+    *,
+    per_channel: bool = False,
+    index: int | None = None,
+    count: int | None = None,
+) -> Scale:
+    """Return a learnable λ: an `nn.Parameter` called `name`, `start` at the beginning.
+
+    Args:
+        name: Path of the parameter.
+        start: Its value at the beginning.
+        per_channel: Whether there is one number for each channel of what is scaled.
+        index: Of a λ that is one element of a vector for several edges: which, 0 first.
+        count: Length of that vector.
+    """
+    return Scale(start, Learnable(name, "channel" if per_channel else "all", index, count))

@@ -6,16 +6,17 @@ another, an existing module a third.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
-
-import networkx as nx
+from typing import TYPE_CHECKING, Any
 
 from archgraph.errors import Problem, TargetError, suggest
 from archgraph.graph.instances import Instance
 from archgraph.graph.records import LOSS, Edge, EdgeKind, LossTerm, Node
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 __all__ = ["Graph"]
 
@@ -106,10 +107,15 @@ class Graph:
 
     def position(self, name: str) -> int:
         """Return the index of the node called `name`, or raise `TargetError`."""
-        index = self.positions.get(name)
+        index = self.positions.get(self.value_name(name))
         if index is None:
             raise TargetError(self._unknown(name, self.positions))
         return index
+
+    def value_name(self, name: str) -> str:
+        """Return the node that a name stands for: that of a block instance is its first output."""
+        instance = self.instances.get(name) if name not in self.positions else None
+        return instance.outputs[0][1] if instance is not None and instance.outputs else name
 
     def _unknown(self, name: str, choices: Mapping[str, Any]) -> str:
         close = suggest(name, choices)
@@ -170,6 +176,8 @@ class Graph:
 
         Nodes by name, with the attribute `node=Node`; edges keyed by id, with `edge=Edge`.
         """
+        import networkx as nx  # takes longer to import than most specs take to load
+
         graph: nx.MultiDiGraph[str] = nx.MultiDiGraph(name=self.name)
         graph.add_nodes_from((node.name, {"node": node}) for node in self.nodes)
         for edge in self.edges:
@@ -183,19 +191,21 @@ class Graph:
     def parameter_users(self) -> Mapping[str, tuple[tuple[int, int | None], ...]]:
         """For each parameter the (node index, edge index) pairs that use it.
 
-        A layer's own weight has edge index None; a learnable λ names the edge that it scales.
+        A layer's own weight has edge index None; a learnable λ names the edge that it scales, a
+        vector of them each of its edges.
         Tied parameters appear under each of their names with all the users.
         """
         users: dict[str, list[tuple[int, int | None]]] = {}
         for i, node in enumerate(self.nodes):
             for parameter in _parameters_of(node):
-                users.setdefault(f"{node.module}.{parameter}", []).append((i, None))
+                users.setdefault(parameter, []).append((i, None))
         for edge in self.edges:
             if edge.scale.learn is not None:
                 pair = (self.targets[edge.index], edge.index)
                 users.setdefault(edge.scale.learn.name, []).append(pair)
         for name, shared in self.ties:
-            both = users.get(shared, []) + users.get(name, [])
+            # A layer may tie two of its own.
+            both = list(dict.fromkeys(users.get(shared, []) + users.get(name, [])))
             users[name] = users[shared] = both
         return {name: tuple(pairs) for name, pairs in users.items()}
 
@@ -223,9 +233,13 @@ class Graph:
 
 
 def _parameters_of(node: Node) -> tuple[str, ...]:
+    """Return the full names of a layer's parameters; a `Parameter` that is its node has none."""
     if node.op is None or node.module is None:
         return ()
+    if node.op.op.is_parameter and node.module == node.name:
+        return ()
     function = node.op.op.function
-    if function is not None and hasattr(function, "named_parameters"):
-        return tuple(name for name, _ in function.named_parameters())
-    return node.op.parameter_names()
+    if function is not None and node.op.op.origin == "opaque":
+        found: Iterable[tuple[str, Any]] = getattr(function, "named_parameters", tuple)()
+        return tuple(f"{node.module}.{name}" for name, _ in found)
+    return node.op.parameter_paths(node.module)

@@ -43,6 +43,9 @@ class Learnable:
     count: int | None = None
     """Length of that vector."""
 
+    def __str__(self) -> str:
+        return self.name if self.index is None else f"{self.name}[{self.index}]"
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -66,7 +69,7 @@ class Scale:
 
     def __str__(self) -> str:
         number = format_number(self.value)
-        return f"{self.learn.name}={number}" if self.learn else number
+        return f"{self.learn}={number}" if self.learn else number
 
 
 ONE: Final = Scale()

@@ -19,24 +19,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
-
-import networkx as nx
+from functools import reduce
+from operator import or_
 
 from archgraph.graph.core import Graph
+from archgraph.graph.dominators import DominatorTree
 from archgraph.graph.records import Edge, Role
 
 __all__ = ["assign_roles"]
 
-_ROOT = -1
+_NONE = -1
 _SLICES = frozenset({"Chunk", "Select", "Slice"})
 
 
 def assign_roles(graph: Graph) -> Graph:
     """Return the graph with the role of every edge set.
 
-    Cost: O(V + E) for the dominators, and for each merge the part of the graph between it and
-    the values its chains reach.
+    Cost: one pass over the edges. What lies above a node is a set of bits, so that an edge takes a
+    few operations on numbers of V bits; they are kept only as long as the node is read.
     """
     finder = _RoleFinder(graph)
     edges = list(graph.edges)
@@ -44,6 +44,7 @@ def assign_roles(graph: Graph) -> Graph:
         for terms in _merges(graph, node):
             for index, role in zip(terms, finder.roles(node, terms), strict=True):
                 edges[index] = replace(edges[index], role=role)
+        finder.enter(node)
     return replace(graph, edges=tuple(edges))
 
 
@@ -57,13 +58,60 @@ def _merges(graph: Graph, node: int) -> list[list[int]]:
 
 
 class _RoleFinder:
+    """Knows of every node that was entered what lies above it; nodes are entered in order.
+
+    A set of nodes is an integer whose bit v stands for node v. Positions are topological, so of a
+    set between a dominator d and a node all bits are above d, and what is above d is between.
+    """
+
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._sources = graph.sources
         self._weight = [bool(n.op and n.op.op.weight_layer) for n in graph.nodes]
+        self._dominators = DominatorTree()
+        self._above: dict[int, int] = {}
+        """What reaches a node, itself left out."""
+        self._above_weights: dict[int, int] = {}
+        """What reaches a node through a weight layer, which may be the node itself."""
+        self._chain: dict[int, int] = {}
+        """A node and what leads to it through weightless one-input layers and products."""
+        self._last_weight: list[int] = []
+        """The last weight layer at or above a node."""
+        self._last_pair: list[int] = []
+        """The last weight layer at or above a node that has another one behind it on the way."""
+        self._closed: dict[int, int] = {}
+        """By merge: the dominator, where nothing between the two is read elsewhere."""
+
+    def enter(self, node: int) -> None:
+        """Note what lies above a node; all that it reads must have been entered."""
+        into = self._graph.gradient_into[node]
+        above = list(dict.fromkeys(self._sources[index] for index in into))
+        self._dominators.add(node, above)
+        weight = self._weight[node]
+        everything = reduce(or_, (self._above[v] | 1 << v for v in above), 0)
+        self._above[node] = everything
+        self._above_weights[node] = (
+            everything if weight else reduce(or_, (self._above_weights[v] for v in above), 0)
+        )
+        product = all(self._graph.edges[index].kind == "multiply" for index in into)
+        passes = not weight and (len(into) == 1 or product)
+        self._chain[node] = reduce(or_, (self._chain[v] for v in above if passes), 1 << node)
+        last = max((self._last_weight[v] for v in above), default=_NONE)
+        pair = max((self._last_pair[v] for v in above), default=_NONE)
+        self._last_weight.append(node if weight else last)
+        self._last_pair.append(max(pair, last) if weight else pair)
+        self._forget(node, above)
+
+    def _forget(self, node: int, above: Sequence[int]) -> None:
+        """Drop the sets of what nothing further down reads."""
+        for v in (*above, node):
+            readers = self._graph.gradient_out_of[v]
+            if not readers or self._graph.targets[readers[-1]] <= node:
+                for sets in (self._above, self._above_weights, self._chain):
+                    sets.pop(v, None)
 
     def roles(self, node: int, terms: Sequence[int]) -> list[Role]:
-        """Return the roles of the edges `terms` into one port of `node`."""
+        """Return the roles of the edges `terms` into one port of `node`, the next to be entered."""
         edges = [self._graph.edges[index] for index in terms]
         skips = self._skips(node, terms, edges[0]) if len(terms) > 1 else set()
         for slot, edge in enumerate(edges):
@@ -73,123 +121,45 @@ class _RoleFinder:
         return ["skip" if slot in skips else rest for slot in range(len(edges))]
 
     def _skips(self, node: int, terms: Sequence[int], first: Edge) -> set[int]:
-        dominator = self._common_dominator(terms)
-        bypass = self._bypasses(terms, dominator)
+        ends = [self._sources[index] for index in terms]
+        dominator = self._dominators.nearest_common(ends)
+        bypass = self._bypasses(ends, dominator)
         if bypass or dominator is None:
             return bypass
-        region = self._region([self._sources[index] for index in terms], dominator)
-        if not any(self._weight[v] for v in region):
-            straight = {k for k, index in enumerate(terms) if self._sources[index] == dominator}
-            return straight if len(straight) < len(terms) else set()
-        if first.kind == "add" and self._is_private(region, node):
-            return self._projections(terms, dominator)
+        if all(self._last_weight[v] <= dominator for v in ends):
+            straight = {k for k, v in enumerate(ends) if v == dominator}
+            return straight if len(straight) < len(ends) else set()
+        if first.kind == "add" and any(self._last_pair[v] > dominator for v in ends):
+            projections = {k for k, v in enumerate(ends) if self._is_projection(v, dominator)}
+            if projections and self._is_private(node, terms, dominator):
+                return projections
         return set()
-
-    # --- dominators -------------------------------------------------------------------------
-
-    @cached_property
-    def _dominators(self) -> dict[int, int]:
-        """Immediate dominator of each node, under a virtual root above everything parentless."""
-        plain: nx.DiGraph[int] = nx.DiGraph()
-        for v, into in enumerate(self._graph.gradient_into):
-            sources = {self._sources[index] for index in into} or {_ROOT}
-            plain.add_edges_from((source, v) for source in sources)
-        return dict(nx.immediate_dominators(plain, _ROOT))
-
-    def _common_dominator(self, terms: Sequence[int]) -> int | None:
-        common, *rest = {self._sources[index] for index in terms}
-        for other in rest:
-            # Positions are topological, so the later of the two is never the ancestor.
-            while common != other:
-                if common > other:
-                    common = self._dominators[common]
-                else:
-                    other = self._dominators[other]
-        return None if common == _ROOT else common
 
     # --- a: bypass --------------------------------------------------------------------------
 
-    def _chain(self, start: int, dominator: int | None) -> list[int]:
-        values, pending = [], [start]
-        while pending:
-            v = pending.pop()
-            values.append(v)
-            into = self._graph.gradient_into[v]
-            product = all(self._graph.edges[index].kind == "multiply" for index in into)
-            if v != dominator and not self._weight[v] and (len(into) == 1 or product):
-                pending += (self._sources[index] for index in into)
-        return values
-
-    def _bypasses(self, terms: Sequence[int], dominator: int | None) -> set[int]:
-        chains = [self._chain(self._sources[index], dominator) for index in terms]
-        through = self._reach_through_weights(terms, min(map(min, chains)))
-        # witness[k][other]: the most upstream value of term k's chain that reaches the merge
-        # by the other term.
-        witness: list[dict[int, int]] = []
-        for k, chain in enumerate(chains):
-            found: dict[int, int] = {}
-            for v in sorted(chain):
-                others = through.get(v, 0) & ~(1 << k)
-                for other in _bits(others):
-                    found.setdefault(other, v)
-            witness.append(found)
-        skips = set()
-        for k, found in enumerate(witness):
-            # Of two terms that bypass each other, the one whose value lies upstream.
-            if any(k not in witness[o] or v <= witness[o][k] for o, v in found.items()):
-                skips.add(k)
-        return skips
-
-    def _reach_through_weights(self, terms: Sequence[int], lowest: int) -> dict[int, int]:
-        """Return by which terms (as bits) a node reaches the merge through a weight layer.
-
-        For each node from `lowest` on that reaches it so.
-        """
-        plain: dict[int, int] = {}
-        weighted: dict[int, int] = {}
-        for k, index in enumerate(terms):
-            source = self._sources[index]
-            plain[source] = plain.get(source, 0) | 1 << k
-        for v in range(max(plain), lowest, -1):
-            without, through = plain.get(v, 0), weighted.get(v, 0)
-            if not without and not through:
-                continue
-            if self._weight[v]:
-                without, through = 0, without | through
-            for index in self._graph.gradient_into[v]:
-                u = self._sources[index]
-                plain[u] = plain.get(u, 0) | without
-                weighted[u] = weighted.get(u, 0) | through
-        return weighted
-
-    # --- b, c: what lies between the dominator and the merge ----------------------------------
-
-    def _region(self, ends: Sequence[int], dominator: int) -> set[int]:
-        """Return the nodes from the dominator (left out) to `ends` (kept)."""
-        region: set[int] = set()
-        pending = list(ends)
-        while pending:
-            v = pending.pop()
-            if v != dominator and v not in region:
-                region.add(v)
-                pending += (self._sources[index] for index in self._graph.gradient_into[v])
-        return region
-
-    def _is_private(self, region: set[int], node: int) -> bool:
-        targets = self._graph.targets
-        return all(
-            targets[index] in region or targets[index] == node
-            for v in region
-            for index in self._graph.gradient_out_of[v]
-        )
-
-    def _projections(self, terms: Sequence[int], dominator: int) -> set[int]:
-        counts = [self._most_weights(self._sources[index], dominator) for index in terms]
+    def _bypasses(self, ends: Sequence[int], dominator: int | None) -> set[int]:
+        start = dominator or 0
+        chains = [self._chain[v] >> start << start for v in ends]
+        # The latest values first: they are the ones that others lead to.
+        others = sorted(range(len(ends)), key=lambda k: -ends[k])
         return {
             k
-            for k, index in enumerate(terms)
-            if max(counts) > 1 and self._is_projection(self._sources[index], dominator)
+            for k in range(len(ends))
+            if any(o != k and self._leads_around(ends, chains, k, o) for o in others)
         }
+
+    def _leads_around(self, ends: Sequence[int], chains: Sequence[int], k: int, o: int) -> bool:
+        """Whether a value on the chain of term k reaches the merge by term o through weights.
+
+        Of two terms that bypass each other, the one whose value lies upstream does.
+        """
+        witness = _lowest(chains[k] & self._above_weights[ends[o]])
+        if witness == _NONE:
+            return False
+        back = _lowest(chains[o] & self._above_weights[ends[k]])
+        return back == _NONE or witness <= back
+
+    # --- b: projections -----------------------------------------------------------------------
 
     def _is_projection(self, v: int, dominator: int) -> bool:
         weights = 0
@@ -203,17 +173,33 @@ class _RoleFinder:
                 if not linear or op.name in _SLICES:
                     return False
             weights += self._weight[v]
+            if weights > 1:
+                return False
             v = self._sources[into[0]]
         return weights == 1
 
-    def _most_weights(self, v: int, dominator: int) -> int:
-        """Return the most weight layers on a path from the dominator to v, v included."""
-        best = {dominator: 0}
-        for u in sorted(self._region([v], dominator)):
-            into = self._graph.gradient_into[u]
-            best[u] = self._weight[u] + max(best.get(self._sources[i], 0) for i in into)
-        return best[v]
+    def _is_private(self, node: int, terms: Sequence[int], dominator: int) -> bool:
+        """Whether nothing between the dominator and the merge is read elsewhere."""
+        pending = [self._sources[index] for index in terms]
+        region = reduce(or_, (self._above[v] | 1 << v for v in pending), 1 << node)
+        seen = {dominator}
+        while pending:
+            v = pending.pop()
+            if v in seen:
+                continue
+            seen.add(v)
+            readers = self._graph.gradient_out_of[v]
+            if not all(region >> self._graph.targets[index] & 1 for index in readers):
+                return False
+            if v in self._closed:
+                pending.append(self._closed[v])
+            else:
+                pending += (self._sources[index] for index in self._graph.gradient_into[v])
+        if len(terms) == len(self._graph.gradient_into[node]):
+            self._closed[node] = dominator
+        return True
 
 
-def _bits(mask: int) -> list[int]:
-    return [k for k in range(mask.bit_length()) if mask >> k & 1]
+def _lowest(nodes: int) -> int:
+    """Return the first node of a set."""
+    return (nodes & -nodes).bit_length() - 1

@@ -21,10 +21,10 @@ import torch
 from torch import nn
 
 from archgraph.graph import Graph
-from archgraph.module.constructor import is_expression
 from archgraph.module.instances import instantiate
 from archgraph.module.python import emit
 from archgraph.module.shapes import infer
+from archgraph.module.units import is_expression
 
 __all__ = ["compile", "operations"]
 
@@ -67,8 +67,8 @@ def compile(
         torch.Size([2, 3])
     """
     emission = emit(graph)
-    text = _Text(emission.text, emission.class_name, dict(emission.bindings))
-    network_class = text.load()
+    text = _Text(emission.text, emission.classes, dict(emission.bindings))
+    network_class = text.load(emission.class_name)
     with contextlib.ExitStack() as stack:
         if seed is not None:
             stack.enter_context(torch.random.fork_rng(devices=[]))
@@ -101,6 +101,9 @@ def operations(graph: Graph, module: nn.Module) -> dict[str, Callable[..., Any]]
         function = node.op.op.function if node.op.op.origin == "opaque" else None
         if is_expression(node, shapes):
             found[node.name] = instantiate(node.op, shapes.arguments[node.name])
+        elif node.op.op.is_parameter:
+            path = node.module or node.name
+            found[node.name] = functools.partial(module.get_parameter, path)
         elif function is not None and not isinstance(function, nn.Module):
             found[node.name] = function
         else:
@@ -110,27 +113,24 @@ def operations(graph: Graph, module: nn.Module) -> dict[str, Callable[..., Any]]
 
 @dataclass(frozen=True)
 class _Text:
-    """The text of one class, which travels with every instance of it."""
+    """The text of a network's classes, which travels with every instance of them."""
 
     text: str
-    class_name: str
+    classes: tuple[str, ...]
     bindings: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
 
-    def load(self) -> type[nn.Module]:
-        """Return the class, from the module that this text has been run in."""
-        return self._class
+    def load(self, name: str) -> type[nn.Module]:
+        """Return a class, from the module that this text has been run in."""
+        found: type[nn.Module] = getattr(self._module, name)
+        return found
 
     @functools.cached_property
-    def _class(self) -> type[nn.Module]:
+    def _module(self) -> types.ModuleType:
         digest = hashlib.sha256(self.text.encode()).hexdigest()[:16]
         # The same text with other callables is another module.
         suffix = f"_{next(_COUNTER)}" if self.bindings else ""
         name = f"archgraph_generated_{digest}{suffix}"
-        module = sys.modules.get(name)
-        if module is None:
-            module = self._execute(name)
-        network_class: type[nn.Module] = getattr(module, self.class_name)
-        return network_class
+        return sys.modules.get(name) or self._execute(name)
 
     def _execute(self, name: str) -> types.ModuleType:
         file = f"<{name}>"
@@ -147,14 +147,15 @@ class _Text:
         except BaseException:
             del sys.modules[name]
             raise
-        copyreg.pickle(getattr(module, self.class_name), self._reduce)
+        for name_of_class in self.classes:
+            copyreg.pickle(getattr(module, name_of_class), self._reduce)
         return module
 
     def _reduce(self, network: nn.Module) -> tuple[Any, ...]:
-        return _revive, (self,), network.__dict__
+        return _revive, (self, type(network).__name__), network.__dict__
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_class"}
+        return {key: value for key, value in self.__dict__.items() if key != "_module"}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Text:
         return self
@@ -170,7 +171,7 @@ class _Loader(importlib.abc.InspectLoader):
         return self._text
 
 
-def _revive(text: _Text) -> nn.Module:
+def _revive(text: _Text, name: str) -> nn.Module:
     """Return an instance without weights, for pickle to fill."""
-    network_class = text.load()
-    return network_class.__new__(network_class)
+    found = text.load(name)
+    return found.__new__(found)

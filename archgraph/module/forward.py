@@ -6,12 +6,15 @@ layers run as it is in the graph: random masks and running statistics depend on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
-from archgraph.graph import Edge, Graph, Node
+from archgraph.graph import Edge, Node
 from archgraph.module import text as python
+from archgraph.module.flow import Flow
 from archgraph.module.names import Scope
+from archgraph.module.turns import write_loop
 from archgraph.module.values import Shapes
 from archgraph.module.variables import share_names
 from archgraph.ops.rules import tensor_expression
@@ -23,14 +26,27 @@ _NESTING = 3
 _INDENT = 8
 
 
-@dataclass(frozen=True)
-class Calls:
+class Calls(Protocol):
     """How the code around it names what `forward` uses."""
 
     layers: Mapping[str, str]
-    """By node with an op that is no tensor expression: what is called."""
-    scale: Callable[[Edge], str | None]
-    """The text of an edge's λ; None for a plain 1."""
+    """By node whose op is called, and by call of a unit: what is called."""
+    optional: Mapping[str, str]
+    """By merge that may be left out: when it is there."""
+    extra: Mapping[str, Sequence[str]]
+    """By call of a unit: its arguments that are no tensors."""
+
+    turns: Mapping[str, str]
+    """By loop that calls one module several times: how often."""
+
+    def scale(self, edge: Edge) -> str | None:
+        """Return the text of an edge's λ; None for a plain 1."""
+
+    def free(self, node: Node) -> Mapping[str, Any]:
+        """Return the arguments of an op that is written as an expression."""
+
+    def parameter(self, name: str) -> str:
+        """Return how a parameter is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,29 +64,36 @@ class _Pending:
 class Forward:
     """Writes the statements of one `forward`."""
 
-    graph: Graph
+    flow: Flow
     shapes: Shapes
     calls: Calls
     scope: Scope
+    extra: Sequence[str] = ()
+    """Names that it takes beside the tensors."""
     statements: list[str] = field(default_factory=list)
+    texts: dict[tuple[str, int], str] = field(default_factory=dict)
+    """By value that has a variable: its text."""
     _pending: list[_Pending] = field(default_factory=list)
-    _texts: dict[str, str] = field(default_factory=dict)
-    """By node that has a variable: its name."""
     _grouped: set[str] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        self.graph = self.flow.graph
+
     def write(self) -> tuple[list[str], list[str]]:
-        """Return the names of the arguments, and the statements."""
+        """Return the names of the tensors that it takes, and the statements."""
+        for name in self.extra:
+            self.scope.choose(name)
         arguments = []
         for node in self.graph.inputs:
-            self._texts[node.name] = self.scope.choose(node.name)
-            arguments.append(self._texts[node.name])
+            self.texts[node.name, 0] = self.scope.choose(self.flow.names[node.name])
+            arguments.append(self.texts[node.name, 0])
+        for node in self.graph.nodes:
+            if node.op is not None and node.op.op.is_parameter:
+                self.texts[node.name, 0] = self.calls.parameter(node.module or node.name)
         self._count_uses()
         for node in self.graph.nodes:
-            if (
-                node.kind == "layer"
-                and node.name in self._needed
-                and node.name not in self._grouped
-            ):
+            known = (node.name, 0) in self.texts or node.name in self._grouped
+            if node.kind == "layer" and node.name in self._needed and not known:
                 self._visit(node)
         self._return()
         return arguments, share_names(arguments, self.statements, self.scope.taken)
@@ -84,16 +107,23 @@ class Forward:
         for edge in reversed(self.graph.edges):
             if edge.target in self._needed:
                 self._needed.add(edge.source)
-        self._uses = dict.fromkeys(self._needed, 0)
+        self.uses = dict.fromkeys(self._needed, 0)
         for edge in self.graph.edges:
             if edge.target in self._needed:
-                self._uses[edge.source] += 1
+                self.uses[edge.source] += 1
         for node in outputs:
-            self._uses[node] += 1
+            self.uses[node] += 1
         self._groups = {group[0].name: group for group in self._chunk_groups()}
         for group in self._groups.values():
             (edge,) = self.graph.edges_into(group[0].name)
-            self._uses[edge.source] -= len(group) - 1
+            self.uses[edge.source] -= len(group) - 1
+
+    def readers(self, edge: Edge) -> int:
+        """Return how often the value is read that an edge reads."""
+        value = (edge.source, edge.element)
+        inside = sum((e.source, e.element) == value for e in self.graph.edges)
+        outputs = [(node, int(element)) for element, node in self.graph.outputs]
+        return inside + outputs.count(value)
 
     def _chunk_groups(self) -> list[list[Node]]:
         """Return the runs of Chunk layers that are all the parts of one value, in order."""
@@ -121,16 +151,20 @@ class Forward:
             and {group[0].name, node.name} <= self._needed
         )
 
-    # --- one node -------------------------------------------------------------------------------
+    # --- one node ---------------------------------------------------------------------------------
 
     def _visit(self, node: Node) -> None:
         if node.name in self._groups:
             self._unpack(self._groups[node.name])
             return
+        if node.name in self.flow.loops:
+            self.flush()
+            write_loop(self, node)
+            return
         text, edges = self._compose(node)
         inlined = self._in_place(edges)
         if inlined is None or self._too_much(node, text, inlined):
-            self._flush()
+            self.flush()
             text, edges = self._compose(node)
             inlined = []
         del self._pending[len(self._pending) - len(inlined) :]
@@ -143,8 +177,21 @@ class Forward:
                 max((p.weights for p in inlined), default=0) + weight,
             )
         )
-        if self._uses[node.name] != 1:
-            self._flush()
+        if node.name in self.flow.calls and node.name in self.flow.tuples:
+            self._take_apart(node)
+        elif self.uses[node.name] != 1:
+            self.flush()
+
+    def _take_apart(self, node: Node) -> None:
+        """Give each of several values a name: `x, skip = self.down(x)`."""
+        pending = self._pending.pop()
+        self.flush()
+        names = []
+        for k, ref in enumerate(self.flow.calls[node.name].outputs):
+            name = self.scope.choose(f"{self.flow.names[node.name]}_{ref[0].rpartition('.')[2]}")
+            self.texts[node.name, k] = name
+            names.append(name)
+        self.statements.append(f"{', '.join(names)} = {pending.text}")
 
     def _in_place(self, edges: Sequence[Edge]) -> list[_Pending] | None:
         """Return the pending values that these edges read, in the order of the text.
@@ -162,85 +209,115 @@ class Forward:
             return False
         weights = node.op is not None and node.op.op.weight_layer
         return (
-            _INDENT + len(text) + len(node.name) + len(" = ") > python.WIDTH
+            _INDENT + len(text) + len(self.flow.names[node.name]) + len(" = ") > python.WIDTH
             or max(p.depth for p in inlined) + (node.op is not None) > _NESTING
             or (weights and max(p.weights for p in inlined) > 0)
             or any(text.count(p.text) > 1 or _in_idle_brackets(p.text, text) for p in inlined)
         )
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Give every pending value a name."""
         for pending in self._pending:
-            if self._uses[pending.node.name]:
-                name = self.scope.choose(pending.node.name)
-                self._texts[pending.node.name] = name
-                self.statements.append(f"{name} = {pending.text}")
+            name = pending.node.name
+            if self.uses[name]:
+                chosen = self.scope.choose(self._suggestion(pending.node))
+                self.texts[name, 0] = chosen
+                self.statements.append(f"{chosen} = {pending.text}")
             else:
                 self.statements.append(pending.text)
         self._pending.clear()
+
+    def _suggestion(self, node: Node) -> str:
+        """Return what a value is called: `x` where blocks are called, each after the other."""
+        readers = self.graph.edges_out_of(node.name)
+        if self.uses[node.name] != 1 or not readers or not self.flow.calls:
+            return self.flow.names[node.name]
+        after, position = readers[0].target, self.graph.positions
+        return "x" if position[after] == position[node.name] + 1 else self.flow.names[node.name]
 
     def _unpack(self, group: list[Node]) -> None:
         """Write `q, k, v = x.chunk(3, -1)`."""
         (edge,) = self.graph.edges_into(group[0].name)
         inlined = self._in_place([edge])
-        source = self._read(edge)
+        source = self.read(edge)
         if inlined is None:
-            self._flush()
-            source, inlined = self._read(edge), []
+            self.flush()
+            source, inlined = self.read(edge), []
         del self._pending[len(self._pending) - len(inlined) :]
-        self._flush()
+        self.flush()
         arguments = self.shapes.arguments[group[0].name]
         for node in group:
-            self._texts[node.name] = self.scope.choose(node.name)
+            self.texts[node.name, 0] = self.scope.choose(self.flow.names[node.name])
             self._grouped.add(node.name)
-        names = ", ".join(self._texts[node.name] for node in group)
+        names = ", ".join(self.texts[node.name, 0] for node in group)
         source = python.bracket(source, python.ATOM)
         self.statements.append(
             f"{names} = {source}.chunk({arguments['chunks']}, {arguments['dim']})"
         )
 
     def _return(self) -> None:
-        reads = [Edge(source=node, target="") for _, node in self.graph.outputs]
+        reads = [
+            Edge(source=node, target="", element=int(element))
+            for element, node in self.graph.outputs
+        ]
         inlined = self._in_place(reads)
         if inlined is None or len(inlined) != len(self._pending) or len(reads) > 1:
-            self._flush()
-        self.statements.append(f"return {', '.join(self._read(edge) for edge in reads)}")
+            self.flush()
+        self.statements.append(f"return {', '.join(self.read(edge) for edge in reads)}")
 
     # --- texts ------------------------------------------------------------------------------------
 
     def _compose(self, node: Node) -> tuple[str, list[Edge]]:
         """Return a node's expression, and its in-edges in the order of the text."""
+        if node.name in self.flow.ends:
+            (edge,) = self.graph.edges_into(node.name)
+            dim = self.flow.ends[node.name]
+            return python.call("torch.cat", [self.read(edge), f"dim={dim}"]), [edge]
         ports: dict[str, str] = {}
         order: list[Edge] = []
         for port, edges in self.graph.ports(node.name).items():
             ports[port], read = self._merge(node, port, edges)
             order += read
         if node.op is None:
-            return next(iter(ports.values())), order
+            return self._chosen(node, next(iter(ports.values()))), order
         layer = self.calls.layers.get(node.name)
         if layer is not None:
             return python.call(layer, self._arguments(node, ports)), order
-        arguments = tuple(self.shapes.arguments[node.name].items())
+        arguments = tuple(self.calls.free(node).items())
         text = tensor_expression(replace(node.op, arguments=arguments), ports)
         assert text is not None
         return text, order
 
+    def _chosen(self, node: Node, merged: str) -> str:
+        """Return a merge, or its first term where the merge is left out."""
+        condition = self.calls.optional.get(node.name)
+        if condition is None:
+            return merged
+        return f"{merged} if {condition} else {self.read(self.graph.edges_into(node.name)[0])}"
+
     def _arguments(self, node: Node, ports: Mapping[str, str]) -> list[str]:
         """Return the arguments of a layer's call, by name where that is needed."""
         assert node.op is not None
+        extra = self.calls.extra.get(node.name, ())
         names = [port.name for port in node.op.op.ports]
         if node.op.op.origin == "opaque" or list(ports) == names[: len(ports)]:
-            return list(ports.values())
+            return [*ports.values(), *extra]
         return [f"{port}={text}" for port, text in ports.items()]
 
-    def _read(self, edge: Edge) -> str:
+    def read(self, edge: Edge) -> str:
         """Return the text of the value that an edge reads."""
-        text = self._texts.get(edge.source)
+        text = self.texts.get((edge.source, edge.element))
+        if text is not None and not (edge.element == 0 and self._is_tuple(edge.source)):
+            return text
+        text = self.texts.get((edge.source, 0))
         if text is None:
             text = next(p.text for p in self._pending if p.node.name == edge.source)
-        if edge.source in self.shapes.tuples:
+        if self._is_tuple(edge.source):
             text = f"{python.bracket(text, python.ATOM)}[{edge.element}]"
         return text
+
+    def _is_tuple(self, node: str) -> bool:
+        return node in self.flow.tuples and node not in self.flow.calls
 
     def _merge(self, node: Node, port: str, edges: tuple[Edge, ...]) -> tuple[str, list[Edge]]:
         if edges[0].kind == "concat":
@@ -254,10 +331,14 @@ class Forward:
         text = self._scaled(edge)
         return python.bracket(text, python.PRODUCT if first else python.UNARY)
 
+    def _scale(self, edge: Edge) -> str | None:
+        # The arguments of a call have none.
+        return None if edge.target in self.flow.calls else self.calls.scale(edge)
+
     def _scaled(self, edge: Edge) -> str:
         """Return λ · value."""
-        text = self._read(edge)
-        factor = self.calls.scale(edge)
+        text = self.read(edge)
+        factor = self._scale(edge)
         if factor is None:
             return text
         text = python.bracket(text, python.UNARY)
@@ -267,7 +348,7 @@ class Forward:
 
     def _sum(self, edges: tuple[Edge, ...]) -> tuple[str, list[Edge]]:
         # `torch.add` adds λ·x to another term, so a term without λ goes first.
-        first = next((e for e in edges if self.calls.scale(e) is None), edges[0])
+        first = next((e for e in edges if self._scale(e) is None), edges[0])
         order = [first, *(e for e in edges if e is not first)]
         text = self._scaled(first)
         for edge in order[1:]:
@@ -275,21 +356,22 @@ class Forward:
         return text, order
 
     def _plus(self, text: str, edge: Edge) -> str:
-        factor = self.calls.scale(edge)
+        factor = self._scale(edge)
+        text = python.bracket(text, python.SUM)
         if factor is None:
-            return f"{text} + {python.bracket(self._read(edge), python.PRODUCT)}"
+            return f"{text} + {python.bracket(self.read(edge), python.PRODUCT)}"
         if edge.scale.learn is not None:
             return f"{text} + {self._scaled(edge)}"
         if factor == "-1.0":
-            return f"{text} - {python.bracket(self._read(edge), python.PRODUCT)}"
-        return python.call("torch.add", [text, self._read(edge), f"alpha={factor}"])
+            return f"{text} - {python.bracket(self.read(edge), python.PRODUCT)}"
+        return python.call("torch.add", [text, self.read(edge), f"alpha={factor}"])
 
     def _concat(self, node: Node, port: str, edges: tuple[Edge, ...]) -> str:
-        values = [self.shapes.element(edge.source, edge.element) for edge in edges]
+        values = [self.shapes.element(*self.flow.values[edge.id]) for edge in edges]
         texts = [self._scaled(edge) for edge in edges]
         batch = next((e for e, v in zip(edges, values, strict=True) if v.batched), None)
         if batch is not None:
-            size = f"{python.bracket(self._read(batch), python.ATOM)}.shape[0]"
+            size = f"{python.bracket(self.read(batch), python.ATOM)}.shape[0]"
             for i, value in enumerate(values):
                 if not value.batched:
                     rest = ", ".join("-1" for _ in value.shape)

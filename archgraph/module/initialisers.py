@@ -22,6 +22,9 @@ def matching_parameters(parameters: Mapping[str, Shape], node: Node, name: str) 
     `weight` is the parameter of that name, else every one whose name says so: a recurrent layer's
     `weight_ih_l0`, an attention's `in_proj_weight` and `out_proj.weight`.
     """
+    if node.op is not None and node.op.op.is_parameter:
+        module = node.module or node.name
+        return [module] if name == "weight" and module in parameters else []
     prefix = f"{node.module}."
     own = [full for full in parameters if full.startswith(prefix)] if node.module else []
     if f"{prefix}{name}" in own:

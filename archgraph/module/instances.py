@@ -62,7 +62,16 @@ def resolve(call: OpCall, ports: Mapping[str, Value]) -> dict[str, Any]:
         if value is None and name in resolved:
             continue
         resolved[name] = _plain(value, lambda: _cin(op, resolved, ports))
+    if op.variadic in resolved:
+        resolved[op.variadic] = _flat(resolved[op.variadic])
     return resolved
+
+
+def _flat(value: Any) -> tuple[Any, ...]:
+    """Return the values of a variadic argument, however an expression nested them."""
+    if not isinstance(value, tuple | list):
+        return (value,)
+    return tuple(item for part in value for item in _flat(part))
 
 
 def _is_fixed(argument: Any) -> bool:
@@ -216,7 +225,7 @@ def _run_large(
     try:
         result = _attempt(call, layer, ports, "meta", META_BATCH)
     except RefusalError:
-        if call.op.origin != "opaque":  # it may not know `meta`
+        if call.op.origin not in ("opaque", "plugin"):  # these may not know `meta`
             raise
         return _attempt(call, layer, ports, "cpu", TINY_BATCH), TINY_BATCH
     # What takes no integers says so only where it computes.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from archgraph.graph import Edge
+from archgraph.graph import Edge, Learnable
 from archgraph.module.values import Shape, Value
 
-__all__ = ["MergeError", "concat_axis", "merge"]
+__all__ = ["MergeError", "concat_axis", "merge", "scale_shape"]
 
 Term = tuple[Edge, Value]
 
@@ -94,6 +94,43 @@ def concat_axis(terms: Sequence[Term], dim: int | None) -> int:
         "give dim: concat(…, dim=1) for channels before pixels, dim=-1 for the last axis",
         edge,
     )
+
+
+def scale_shape(edge: Edge, learn: Learnable, value: Value) -> Shape:
+    """Return the shape of the parameter that a learnable λ is, or is an element of.
+
+    Args:
+        edge: The edge that it scales.
+        learn: The λ.
+        value: What the edge reads.
+
+    Raises:
+        MergeError: it is one for each channel of a value whose channel axis is not known, or an
+            element that the parameter does not have.
+    """
+    shape: Shape = ()
+    if learn.per == "channel":
+        if value.channel_axis is None:
+            raise MergeError(
+                "unknown-axis",
+                f"'{learn.name}' has a number per channel of '{edge.source}', whose channel "
+                "axis is not known",
+                "the channel axis is set by the layer before, such as a convolution",
+                "use one number for all: learn(0)",
+                edge,
+            )
+        axis = value.channel_axis
+        shape = (value.shape[axis - 1], *(1 for _ in value.shape[axis:]))
+    if learn.index is None:
+        return shape
+    if learn.count is None or not 0 <= learn.index < learn.count:
+        raise MergeError(
+            "no-element",
+            f"'{learn.name}' has {learn.count} elements, and no element {learn.index}",
+            "an element of a vector is counted from 0",
+            edge=edge,
+        )
+    return (learn.count, *shape)
 
 
 def _sum_shape(terms: Sequence[Term]) -> Shape:

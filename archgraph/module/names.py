@@ -13,7 +13,7 @@ from torch import nn
 __all__ = ["RESERVED", "Scope", "attribute", "class_name", "is_plain", "reference"]
 
 RESERVED: Final = frozenset(
-    {"self", "torch", "nn", "math", "copy", "layer", "Tensor", "Sequence", "annotations"}
+    {"self", "torch", "nn", "math", "copy", "layer", "Tensor", "Sequence", "OrderedDict"} | {"annotations"}
 )
 """Names that generated code uses itself."""
 

@@ -16,11 +16,13 @@ from torch import nn
 from archgraph.errors import UsageError
 from archgraph.graph import Graph, Node
 from archgraph.module import text as python
-from archgraph.module.constructor import Constructor
-from archgraph.module.forward import Calls, Forward
+from archgraph.module.classes import choose_names, plan_classes
+from archgraph.module.constructor import Constructor, Network, spec_wide_sizes
+from archgraph.module.flow import flow_of
+from archgraph.module.forward import Forward
 from archgraph.module.names import RESERVED, Scope, class_name
+from archgraph.module.resets import Resets
 from archgraph.module.shapes import infer
-from archgraph.module.sizes import SizeTexts
 from archgraph.module.values import Shapes, Value
 
 __all__ = ["Emission", "emit", "source"]
@@ -65,6 +67,8 @@ class Emission:
 
     text: str
     class_name: str
+    classes: tuple[str, ...] = ()
+    """The names of all its classes, inner ones first."""
     bindings: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     """By global name: a callable of the user."""
     binders: Mapping[str, str] = field(default_factory=dict)
@@ -89,34 +93,28 @@ class _Emitter:
         ops = {node.op.name for node in graph.nodes if node.op is not None}
         name = class_name(graph.name)
         self.class_name = f"{name}Net" if name in ops else name
-        self.globals = Scope({self.class_name, *graph.params})
+        self.root, self.plans, plan_of = plan_classes(graph, shapes)
+        taken = {self.class_name, *ops, *RESERVED, *graph.params}
+        self.classes = choose_names(self.plans[:-1], taken)
+        self.classes[id(self.plans[-1])] = self.class_name
+        self.globals = Scope({*self.classes.values(), *graph.params})
         self.imports: dict[str, set[str]] = {"torch": {"Tensor", "nn"}}
         self.bindings: dict[str, Callable[..., Any]] = {}
         self.binders: dict[str, str] = {}
         self._names: dict[int, str] = {}
+        self.network = Network(graph, shapes, plan_of, self.classes, self._name_of)
 
     def emit(self) -> Emission:
-        constructor = Constructor(
-            self.graph, self.shapes, SizeTexts(self.graph, self.shapes), self._name_of
-        )
-        held = constructor.write()
-        reset = constructor.write_reset()
-        used = {*self.bindings, *(name for names in self.imports.values() for name in names)}
-        forward = Forward(
-            self.graph,
-            self.shapes,
-            Calls(constructor.layers, constructor.scale),
-            Scope({self.class_name, *used}),
-        )
-        arguments, statements = forward.write()
-        body = [
-            *self._head(),
-            "",
-            *self._constructor(constructor.signature(), held, bool(reset)),
-            *(["", *_reset(reset)] if reset else []),
-            "",
-            *self._forward(arguments, statements),
-        ]
+        held = self._write()
+        self.network.sizes = spec_wide_sizes(self.plans, self.network)
+        if self.network.sizes:
+            held = self._write()
+        resets = Resets(self.network, self.root)
+        body: list[str] = []
+        for plan, statements in zip(self.plans, held, strict=True):
+            constructor = self.network.done[id(plan)]
+            gap = ["", ""] if body else []
+            body += [*gap, *self._class(constructor, statements, resets.write(constructor))]
         lines = [
             *(python.docstring(self.graph.about.split()) if self.graph.about else []),
             *([""] if self.graph.about else []),
@@ -126,7 +124,31 @@ class _Emitter:
             "",
             *body,
         ]
-        return Emission("\n".join(lines) + "\n", self.class_name, self.bindings, self.binders)
+        text = "\n".join(lines) + "\n"
+        classes = tuple(self.classes[id(plan)] for plan in self.plans)
+        return Emission(text, self.class_name, classes, self.bindings, self.binders)
+
+    def _write(self) -> list[list[str]]:
+        """Return the statements of every constructor, inner classes first."""
+        self.network.done.clear()
+        self.network.places.clear()
+        held = []
+        for plan in self.plans:
+            constructor = Constructor(plan, self.network)
+            self.network.done[id(plan)] = constructor
+            held.append(constructor.write())
+        return held
+
+    def _class(
+        self, constructor: Constructor, held: list[str], reset: list[str]
+    ) -> list[str]:
+        lines = [*self._head(constructor), ""]
+        lines += self._constructor(constructor, held, bool(reset))
+        if reset:
+            lines += ["", *_reset(reset)]
+        if constructor.base != "nn.Sequential":
+            lines += ["", *self._forward(constructor)]
+        return lines
 
     # --- what is called what ----------------------------------------------------------------------
 
@@ -164,12 +186,11 @@ class _Emitter:
     def _imports(self, body: str) -> list[str]:
         plain = [name for name in ("copy", "math") if f"{name}." in body]
         froms = {m: n for m, n in self.imports.items() if not m.startswith("archgraph")}
+        standard = [f"import {name}" for name in plain]
+        if "OrderedDict(" in body:
+            standard.append("from collections import OrderedDict")
         if "Sequence[" in body:
-            plain.append("collections.abc")
-        standard = [
-            "from collections.abc import Sequence" if m == "collections.abc" else f"import {m}"
-            for m in plain
-        ]
+            standard.append("from collections.abc import Sequence")
         own = {m: n for m, n in self.imports.items() if m.startswith("archgraph")}
         third = ["import torch"] if "torch." in body else []
         third += [
@@ -185,26 +206,57 @@ class _Emitter:
         names = ", ".join(self.bindings)
         return ["", f"# Given from outside, and no part of this text: {names}."]
 
-    def _head(self) -> list[str]:
-        takes = [f"{n.name} {_shown(self.shapes[n.name])}" for n in self.graph.inputs]
-        returns = [f"{name} {_shown(self.shapes[node])}" for name, node in self.graph.outputs]
-        words = ["Takes", *_listed(takes or ["nothing"], ";"), "returns", *_listed(returns, ".")]
-        return [f"class {self.class_name}(nn.Module):", *python.docstring(words, 4)]
+    def _head(self, constructor: Constructor) -> list[str]:
+        name = self.classes[id(constructor.plan)]
+        if constructor.unit is self.root:
+            takes = [f"{n.name} {_shown(self.shapes[n.name])}" for n in self.graph.inputs]
+            returns = [f"{name} {_shown(self.shapes[node])}" for name, node in self.graph.outputs]
+            words = ["Takes", *_listed(takes or ["nothing"], ";"), "returns", *_listed(returns, ".")]
+        else:
+            instance = constructor.unit.instance
+            what = f"The {instance.kind} '{constructor.plan.stem}' of {self.graph.name}."
+            words = (instance.about or what).split()
+        return [f"class {name}({constructor.base}):", *python.docstring(words, 4)]
 
-    def _constructor(self, keywords: list[str], held: list[str], reset: bool) -> list[str]:
+    def _constructor(self, constructor: Constructor, held: list[str], reset: bool) -> list[str]:
+        lines = [line for statement in held for line in python.layout(statement, 8)]
         return [
-            *_definition("__init__", ["self", *keywords], "None"),
-            "        super().__init__()",
-            *(line for statement in held for line in python.layout(statement, 8)),
+            *_definition("__init__", ["self", *_signature(constructor)], "None"),
+            *lines,
             *(["        self.reset_parameters()"] if reset else []),
         ]
 
-    def _forward(self, arguments: list[str], statements: list[str]) -> list[str]:
-        several = len(self.graph.outputs)
+    def _forward(self, constructor: Constructor) -> list[str]:
+        unit = constructor.unit
+        used = {*self.bindings, *(name for names in self.imports.values() for name in names)}
+        extra = list(constructor.call_names)
+        forward = Forward(
+            flow_of(unit, self.graph, self.shapes),
+            self.shapes,
+            constructor,
+            Scope({*self.classes.values(), *used}),
+            extra,
+        )
+        arguments, statements = forward.write()
+        several = len(unit.outputs)
         kind = f"tuple[{', '.join(['Tensor'] * several)}]" if several > 1 else "Tensor"
         typed = [f"{name}: Tensor" for name in arguments]
+        typed += [f"{name}: {constructor.call_annotation(name)}" for name in extra]
         lines = (line for statement in statements for line in python.layout(statement, 8))
         return [*_definition("forward", ["self", *typed], kind), *lines]
+
+
+def _signature(constructor: Constructor) -> list[str]:
+    """Return the arguments of a constructor: its own, then the spec's, by keyword only."""
+    arguments, wide = [], []
+    for name in constructor.used():
+        default = constructor.default(name)
+        text = f"{name}: {constructor.annotation(name)}"
+        if default is not None:
+            text += f" = {default}"
+        alone = constructor.unit.parent is not None and constructor.is_spec_wide(name)
+        (wide if alone else arguments).append(text)
+    return [*arguments, "*", *wide] if wide else arguments
 
 
 def _definition(name: str, arguments: list[str], result: str) -> list[str]:
@@ -212,7 +264,12 @@ def _definition(name: str, arguments: list[str], result: str) -> list[str]:
     if len(line) <= python.WIDTH:
         return [line]
     together = f"        {', '.join(arguments)}"
-    inner = [together] if len(together) <= python.WIDTH else [f"        {a}," for a in arguments]
+    inner = [together]
+    if len(together) > python.WIDTH:
+        inner = []
+        for text in arguments:
+            *lines, last = python.argument(text, 8)
+            inner += [*lines, f"{last},"]
     return [f"    def {name}(", *inner, f"    ) -> {result}:"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -15,9 +15,11 @@ from archgraph.errors import Mark, Problem, SpecError
 from archgraph.graph import Edge, Graph, LossTerm, Node
 from archgraph.module.initialisers import matching_parameters, owner, refuse_initialiser
 from archgraph.module.instances import RefusalError, instantiate, resolve, run
-from archgraph.module.merging import MergeError, concat_axis, merge
+from archgraph.module.merging import MergeError, concat_axis, merge, scale_shape
 from archgraph.module.targets import refuse_loss
 from archgraph.module.values import Shape, Shapes, Value
+from archgraph.ops import OpCall
+from archgraph.ops.rules import tensor_expression
 
 __all__ = ["Shape", "Shapes", "Value", "infer"]
 
@@ -70,6 +72,10 @@ class _Inference:
     parameters: dict[str, Shape] = field(default_factory=dict)
     built: dict[str, tuple[Node, Callable[..., Any]]] = field(default_factory=dict)
     """By module path: the layer, and the node that it was first built for."""
+    runs: dict[Hashable, tuple[Callable[..., Any], tuple[Value | None, ...], bool]] = field(
+        default_factory=dict
+    )
+    """By op, arguments and what is read: a layer, what it gave, and whether that is a tuple."""
     homes: dict[int, tuple[str, Node]] = field(default_factory=dict)
     """By identity of a user's module: its path, and the node that it was first met at."""
 
@@ -174,19 +180,7 @@ class _Inference:
         learn = edge.scale.learn
         if learn is None:
             return
-        shape: Shape = ()
-        if learn.per == "channel":
-            if value.channel_axis is None:
-                raise MergeError(
-                    "unknown-axis",
-                    f"'{learn.name}' has a number per channel of '{edge.source}', whose channel "
-                    "axis is not known",
-                    "the channel axis is set by the layer before, such as a convolution",
-                    "use one number for all: learn(0)",
-                    edge,
-                )
-            axis = value.channel_axis
-            shape = (value.shape[axis - 1], *(1 for _ in value.shape[axis:]))
+        shape = scale_shape(edge, learn, value)
         if self.parameters.setdefault(learn.name, shape) != shape:
             raise MergeError(
                 "shape-mismatch",
@@ -202,18 +196,18 @@ class _Inference:
         arguments = resolve(node.op, ports)
         call = replace(node.op, arguments=tuple(arguments.items()))
         module = node.module or node.name
-        shared = self.built.get(module)
+        # A tensor expression holds nothing that could be shared.
+        shared = None if _is_expression(call) else self.built.get(module)
         self.check_one_home(node, module)
-        if shared is None:
-            with torch.device("meta"):
-                layer = instantiate(call, arguments)
-        else:
-            first, layer = shared
+        if shared is not None:
+            first, _ = shared
+            if call.op.is_parameter and first.name == module:
+                raise RefusalError(f"its value is that of '{first.name}': read '{first.name}'")
             if arguments != self.arguments.get(first.name, arguments):
                 raise RefusalError(
                     f"it shares the weights of '{first.name}', which have another shape"
                 )
-        elements, is_tuple = run(call, layer, ports)
+        layer, elements, is_tuple = self.run_once(call, arguments, ports, shared)
         self.arguments[node.name] = arguments
         self.elements[node.name] = elements
         if is_tuple:
@@ -222,7 +216,27 @@ class _Inference:
             self.built[module] = (node, layer)
             if isinstance(layer, nn.Module):
                 for name, parameter in layer.named_parameters():
-                    self.parameters[f"{module}.{name}"] = tuple(parameter.shape)
+                    full = module if call.op.is_parameter else f"{module}.{name}"
+                    self.parameters[full] = tuple(parameter.shape)
+
+    def run_once(
+        self,
+        call: OpCall,
+        arguments: dict[str, Any],
+        ports: dict[str, Value],
+        shared: tuple[Node, Callable[..., Any]] | None,
+    ) -> tuple[Callable[..., Any], tuple[Value | None, ...], bool]:
+        """Build and run an op, or return what an equal one gave: the layer, its result."""
+        if call.op.origin == "opaque":
+            layer = _built(call, arguments) if shared is None else shared[1]
+            return layer, *run(call, layer, ports)
+        function = call.op.function
+        key = (call.op.origin, call.name, id(function), repr(arguments), tuple(ports.items()))
+        found = self.runs.get(key)
+        if found is None:
+            layer = _built(call, arguments) if shared is None else shared[1]
+            found = self.runs[key] = layer, *run(call, layer, ports)
+        return found
 
     def check_one_home(self, node: Node, module: str) -> None:
         """Refuse a user's module that stands in two layers, whose weights have one name only."""
@@ -358,6 +372,24 @@ class _Inference:
         if value is None:
             self.add("no-element", f"the loss '{term.name}' reads no tensor of '{term.of}'")
         return value
+
+
+def _is_expression(call: OpCall) -> bool:
+    if call.op.origin != "archgraph":
+        return False
+    return tensor_expression(call, {port.name: port.name for port in call.op.ports}) is not None
+
+
+def _built(call: OpCall, arguments: dict[str, Any]) -> Callable[..., Any]:
+    """Build a layer without memory; a user's class that cannot be on `meta`, on the CPU."""
+    try:
+        with torch.device("meta"):
+            return instantiate(call, arguments)
+    except RefusalError:
+        if call.op.origin != "plugin":
+            raise
+    with torch.random.fork_rng(devices=[]):
+        return instantiate(call, arguments)
 
 
 def _input_value(node: Node) -> Value:

@@ -1,150 +1,122 @@
-"""Sizes as expressions of a network's params, carried through the graph and verified.
+"""Sizes as expressions of a constructor's arguments, carried through a class.
 
-The spec's own text of an argument is used where it has the value that the network really has; a
-size that nothing explains is written as a number.
+Every text that is carried was right in all instances; a size that nothing explains has none.
 """
 
 from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Mapping
-from fractions import Fraction
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
 
-from archgraph.expression import ExpressionError, as_number, evaluate, parse
 from archgraph.graph import Graph, Node
 from archgraph.module import text as python
-from archgraph.module.names import RESERVED, is_plain
-from archgraph.module.values import Shape, Shapes, Value
+from archgraph.module.columns import Column, Numbers
+from archgraph.module.expressions import divide, fits, names_in, substitute
+from archgraph.module.units import Layer, Part, Ref, Unit
+from archgraph.module.values import Shape, Shapes
 
-__all__ = ["SizeTexts", "python_expression"]
+__all__ = ["Sizes", "Texts"]
 
 _OUTPUT_SIZE: Final = ("out_features", "out_channels", "embedding_dim", "hidden_size")
 """Arguments that are the size of the output's channel axis."""
 
-Texts = tuple[str, ...]
+Texts: TypeAlias = tuple[tuple[str, ...], ...]
+"""For each axis, the batch left out, the texts of its size, best first; none if it is not known."""
 
 
-def python_expression(source: str, value: Any, params: Mapping[str, Any]) -> str | None:
-    """Return a spec's expression as Python that has this value, or None if there is no such text.
+class Sizes:
+    """The texts of the sizes of all values in one class."""
 
-    Exact division of a spec is `//` in Python where the value is whole.
-
-    Example:
-        >>> python_expression("4*w/2", 8, {"w": 4})
-        '4 * w // 2'
-    """
-    try:
-        parse(source)  # bounds its size
-        tree = ast.parse(f"({source}\n)", mode="eval").body
-        if isinstance(value, int):
-            tree = _WholeDivision().visit(tree)
-        result = python.unparse(tree)
-        found = evaluate(result, params)
-    except (ExpressionError, SyntaxError):
-        return None
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    if names & (RESERVED | {"sqrt", "super"}):
-        return None
-    if isinstance(value, bool) or isinstance(found, bool):
-        return result if found is value else None
-    if as_number(found) is None or as_number(value) is None:
-        return result if found == value else None
-    return result if float(found) == float(value) else None
-
-
-class _WholeDivision(ast.NodeTransformer):
-    def visit_BinOp(self, node: ast.BinOp) -> ast.BinOp:
-        self.generic_visit(node)
-        if isinstance(node.op, ast.Div):
-            node.op = ast.FloorDiv()
-        return node
-
-
-class SizeTexts:
-    """For every node of a graph the texts of its sizes."""
-
-    def __init__(self, graph: Graph, shapes: Shapes) -> None:
-        self._graph, self._shapes = graph, shapes
-        self.params: dict[str, Any] = {
-            name: value for name, value in graph.params.items() if is_plain(name)
-        }
-        self._axes: dict[str, Texts] = {}
+    def __init__(self, graph: Graph, shapes: Shapes, numbers: Numbers) -> None:
+        self._graph, self._shapes, self._numbers = graph, shapes, numbers
+        self.of: dict[Ref, Texts] = {}
+        """By value, as the full instance calls it."""
         self._merged: dict[tuple[str, str], Texts] = {}
-        for node in graph.nodes:
-            if node.kind != "loss":
-                self._axes[node.name] = self._visit(node)
 
-    def argument(self, node: Node, name: str, value: Any) -> str:
-        """Return the text of a constructor's argument."""
+    def argument(self, column: Column, name: str) -> str:
+        """Return the text of an argument of a layer's constructor.
+
+        Raises:
+            UnsolvedError: it differs between copies, and no text says how.
+        """
+        layers = [part for part in column.parts if isinstance(part, Layer)]
+        values = [self._shapes.arguments[layer.path][name] for layer in layers]
+        node = layers[0].node
+        assert node.op is not None
+        argument = node.op.op.argument(name)
+        as_float = argument is not None and argument.type.startswith("float")
+        candidates: list[str | None] = []
+        for layer in layers[:1] if len(layers) == 1 else _differing(layers):
+            candidates += self._candidates(layer.node, node, name)
+        return self._numbers.solve(column, values, candidates, name, as_float=as_float)
+
+    def _candidates(self, node: Node, first: Node, name: str) -> list[str | None]:
         assert node.op is not None
         given = dict(node.op.expressions).get(name)
-        if given is None and dict(node.op.arguments).get(name) is not None:
-            given = str(dict(node.op.arguments)[name])
+        value = dict(node.op.arguments).get(name)
+        if given is None and value is not None:
+            given = str(value)
         if given is not None:
-            found = self._checked(self._without_cin(node, given), value)
-            if found is not None and found.strip():
-                return found if not found.isdigit() else python.literal(value)
-            return python.literal(value)
-        axis = self._inferred_axis(node, name)
-        if axis is None:
-            return python.literal(value)
+            return [text for text in self._without_cin(first, given)]
+        axis = self._inferred_axis(first, name)
+        if axis is None or first.name != node.name:
+            return []
         port, index = axis
-        return self._merged[node.name, port][index]
+        return list(self._merged[first.name, port][index])
 
-    def channels(self, node: str, axis: int) -> str:
-        """Return the text of the size of an axis, batch counted."""
-        return self._axes[node][axis - 1]
+    # --- one layer --------------------------------------------------------------------------------
 
-    # --- one node -------------------------------------------------------------------------------
-
-    def _visit(self, node: Node) -> Texts:
-        if node.kind == "input":
-            assert node.shape is not None
-            texts = node.shape_texts or tuple(map(str, node.shape))
-            pairs = zip(texts, node.shape, strict=True)
-            return tuple(self._pick([text], size) for text, size in pairs)
+    def visit(self, column: Column) -> None:
+        """Carry the sizes through a layer, from what it reads to what it gives."""
+        node = _node(column)
         for port in self._graph.ports(node.name):
-            self._merged[node.name, port] = self._merge(node, port)
+            self._merged[node.name, port] = self._merge(column, port)
         if node.op is None:
-            return next(texts for (name, _), texts in self._merged.items() if name == node.name)
-        value = self._shapes.elements[node.name][0]
-        assert value is not None
-        return self._output(node, value)
+            merged = [t for (name, _), t in self._merged.items() if name == node.name]
+            self.of[node.name, 0] = merged[-1]
+        else:
+            self.of[node.name, 0] = self._output(column)
 
-    def _merge(self, node: Node, port: str) -> Texts:
-        value = self._shapes.merged[node.name, port]
+    def _merge(self, column: Column, port: str) -> Texts:
+        node = _node(column)
+        shapes = [self._shapes.merged[part.path, port].shape for part in column.parts]
         edges = self._graph.ports(node.name)[port]
-        terms = [self._axes[edge.source] if edge.element == 0 else () for edge in edges]
+        terms = [self.of.get((edge.source, edge.element), ()) for edge in edges]
         axis = self._shapes.dims.get((node.name, port))
         texts = []
-        for i, size in enumerate(value.shape):
-            columns = [term[i] for term in terms if len(term) == len(value.shape)]
-            if axis == i + 1 and len(columns) == len(terms):
-                columns = [self._sum(columns)]
-            texts.append(self._pick(columns, size))
+        for i in range(len(shapes[0])):
+            columns = [term[i] for term in terms if len(term) == len(shapes[0])]
+            if axis == i + 1:
+                whole = len(columns) == len(terms) and all(columns)
+                found = [_sum([texts[0] for texts in columns])] if whole else []
+            else:
+                found = [text for texts in columns for text in texts]
+            texts.append(self.pick(column, found, [shape[i] for shape in shapes]))
         return tuple(texts)
 
-    def _pick(self, candidates: list[str], size: int) -> str:
-        """Return the first text of this size that is more than a number."""
-        right = [found for text in candidates if (found := self._checked(text, size))]
-        return next((text for text in right if not text.isdigit()), str(size))
+    def pick(
+        self, column: Column, candidates: Sequence[str], sizes: Sequence[int]
+    ) -> tuple[str, ...]:
+        """Return the texts that are right for all parts, those that are more than a number first."""
+        right = [
+            found
+            for text in dict.fromkeys(candidates)
+            if (found := fits(column.text(text), sizes, column.numbers)) and names_in(found)
+        ]
+        if len(set(sizes)) == 1:
+            right.append(str(sizes[0]))
+        return tuple(dict.fromkeys(right))
 
-    def _sum(self, texts: list[str]) -> str:
-        """Return a sum with equal terms collected: `24 + 4 * k`."""
-        constant = sum(int(text) for text in texts if text.isdigit())
-        counts = Counter(text for text in texts if not text.isdigit())
-        terms = [str(constant)] if constant else []
-        for text, count in counts.items():
-            factor = python.bracket(text, python.PRODUCT)
-            terms.append(text if count == 1 else f"{count} * {factor}")
-        return " + ".join(terms) or "0"
-
-    def _output(self, node: Node, value: Value) -> Texts:
-        assert node.op is not None
+    def _output(self, column: Column) -> Texts:
+        node = _node(column)
+        value = self._shapes[node.name]
         arguments = self._shapes.arguments[node.name]
-        texts = [str(size) for size in value.shape]
+        columns = [self._shapes[part.path].shape for part in column.parts]
+        if any(len(shape) != len(value.shape) for shape in columns):
+            return ()
+        texts: list[tuple[str, ...]] = [()] * len(value.shape)
         before, shape = self._first_port(node)
         name = next((name for name in _OUTPUT_SIZE if name in arguments), None)
         last = value.channel_axis == len(value.shape)
@@ -152,25 +124,27 @@ class SizeTexts:
             texts = list(before)
         elif last and shape[: len(texts) - 1] == value.shape[:-1]:
             texts[:-1] = before[: len(texts) - 1]
+        elif node.op is not None and node.op.name == "Flatten":
+            texts = _flattened(before, node.op.get("start_dim"), len(texts))
         if value.channel_axis is not None:
             place = value.channel_axis - 1
-            carried = before[place] if place < len(before) else texts[place]
-            own = carried if name is None else self.argument(node, name, arguments[name])
-            texts[place] = self._pick([own], value.shape[place])
-        return tuple(texts)
+            texts[place] = before[place] if place < len(before) else texts[place]
+            if texts[place] and shape[place] > value.shape[place] and name is None:
+                # A part of the channels.
+                parts = shape[place] // value.shape[place]
+                texts[place] = tuple(divide(text, parts) for text in texts[place])
+            if name is not None:
+                texts[place] = (self.argument(column, name),)
+        return tuple(
+            self.pick(column, candidates, [shape[i] for shape in columns])
+            for i, candidates in enumerate(texts)
+        )
 
     def _first_port(self, node: Node) -> tuple[Texts, Shape]:
         port = next(iter(self._graph.ports(node.name)), None)
         if port is None:
             return (), ()
         return self._merged[node.name, port], self._shapes.merged[node.name, port].shape
-
-    # --- texts ----------------------------------------------------------------------------------
-
-    def _checked(self, text: str, value: Any) -> str | None:
-        if isinstance(value, Fraction):
-            value = float(value)
-        return python_expression(text, value, self.params)
 
     def _inferred_axis(self, node: Node, name: str) -> tuple[str, int] | None:
         """Return the port and position of the axis whose size an inferred argument is."""
@@ -185,10 +159,10 @@ class SizeTexts:
         axis = len(value.shape) if kind == "last" else op.channel_axis or value.channel_axis
         return None if axis is None else (port, axis - 1)
 
-    def _without_cin(self, node: Node, text: str) -> str:
-        """Put the text of the input's channels in the place of `cin`."""
+    def _without_cin(self, node: Node, text: str) -> list[str]:
+        """Put the texts of the input's channels in the place of `cin`."""
         if "cin" not in text:
-            return text
+            return [text]
         assert node.op is not None
         axes = [found for name in node.op.op.inferred if (found := self._inferred_axis(node, name))]
         if axes:
@@ -196,14 +170,78 @@ class SizeTexts:
         else:
             port = next(iter(self._graph.ports(node.name)))
             index = (self._shapes.merged[node.name, port].channel_axis or 1) - 1
-        size = ast.parse(self._merged[node.name, port][index], mode="eval").body
-        tree = ast.parse(text.strip(), mode="eval").body
-        return ast.unparse(_Substitution({"cin": size}).visit(tree))
+        return [substitute(text, {"cin": size}) for size in self._merged[node.name, port][index]]
+
+    # --- one call -----------------------------------------------------------------------------
+
+    def give(self, column: Column, ref: Ref, candidates: Texts) -> None:
+        """Note the sizes of what a call gives, where they are right.
+
+        Args:
+            column: The calls.
+            ref: The value, as the first of them calls it.
+            candidates: Texts to try.
+        """
+        position = _outputs(column.first).index(ref)
+        shapes = [self._shapes.element(*_outputs(part)[position]).shape for part in column.parts]
+        self.of[ref] = tuple(
+            self.pick(column, candidates[i] if i < len(candidates) else (), sizes)
+            for i, sizes in enumerate(zip(*shapes, strict=True))
+        )
 
 
-class _Substitution(ast.NodeTransformer):
-    def __init__(self, replacements: Mapping[str, ast.expr]) -> None:
-        self._replacements = replacements
+def _flattened(before: Texts, start: int, rank: int) -> list[tuple[str, ...]]:
+    """Return the texts after the axes from `start` on became one."""
+    kept = before[: start - 1] if start > 0 else ()
+    if len(kept) != rank - 1 or not all(before[len(kept) :]):
+        return [()] * rank
+    factors = [texts[0] for texts in before[len(kept) :] if texts[0] != "1"]
+    product = " * ".join(python.bracket(text, python.PRODUCT) for text in factors) or "1"
+    return [*kept, (product,)]
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return self._replacements.get(node.id, node)
+
+def _node(column: Column) -> Node:
+    assert isinstance(column.first, Layer)
+    return column.first.node
+
+
+def _outputs(part: Part) -> list[Ref]:
+    return part.outputs if isinstance(part, Unit) else [(part.path, 0)]
+
+
+def _differing(layers: Sequence[Layer]) -> list[Layer]:
+    """Return the first layer, and the first of each other spelling."""
+    found: dict[Any, Layer] = {}
+    for layer in layers:
+        assert layer.node.op is not None
+        found.setdefault(layer.node.op.expressions, layer)
+    return list(found.values())
+
+
+def _sum(texts: Sequence[str]) -> str:
+    """Return a sum with equal terms collected: `24 + 4 * k`."""
+    constant = sum(int(text) for text in texts if text.isdigit())
+    counts = Counter(text for text in texts if not text.isdigit())
+    terms = [str(constant)] if constant else []
+    for text, count in counts.items():
+        if count == 1:
+            terms.append(text)
+            continue
+        tree = ast.parse(text, mode="eval").body
+        factor = tree.left if _is_multiple(tree) else None
+        if factor is not None and isinstance(tree, ast.BinOp):
+            assert isinstance(factor, ast.Constant)
+            times = count * int(factor.value)  # type: ignore[arg-type]
+            terms.append(f"{times} * {python.bracket(python.unparse(tree.right), python.UNARY)}")
+        else:
+            terms.append(f"{count} * {python.bracket(text, python.PRODUCT)}")
+    return " + ".join(terms) or "0"
+
+
+def _is_multiple(tree: ast.expr) -> bool:
+    return (
+        isinstance(tree, ast.BinOp)
+        and isinstance(tree.op, ast.Mult)
+        and isinstance(tree.left, ast.Constant)
+        and isinstance(tree.left.value, int)
+    )

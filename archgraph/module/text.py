@@ -15,6 +15,8 @@ __all__ = [
     "SUM",
     "UNARY",
     "WIDTH",
+    "Code",
+    "argument",
     "bracket",
     "call",
     "docstring",
@@ -30,6 +32,15 @@ SUM, PRODUCT, UNARY, ATOM = 1, 2, 3, 4
 """How tightly an expression binds, loosest first; 0 is looser than any."""
 
 _POWER = re.compile(r"(?<![\w.)\]])([\w.]+) \*\* (-?[\w.]+)(?![\w.(\[])")
+
+
+class Code(str):
+    """A Python expression that stands where a number would."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def literal(value: Any) -> str:
@@ -89,26 +100,23 @@ def layout(statement: str, indent: int) -> list[str]:
     """Return a statement as lines within the width, broken as formatters break it.
 
     Args:
-        statement: On one line: an expression, `target = expression` or `return expression`.
+        statement: On one line: an expression, `target = expression` or `return expression`; or a
+            `for` with such statements, one a line.
         indent: Columns before it.
     """
-    pad = " " * indent
+    if "\n" in statement:
+        lines = statement.splitlines()
+        depths = [len(line) - len(line.lstrip()) for line in lines]
+        pairs = zip(lines, depths, strict=True)
+        return [done for line, depth in pairs for done in layout(line.lstrip(), indent + depth)]
     # Positions in a syntax tree count bytes, so that other text is left on its line.
     if indent + len(statement) <= WIDTH or not statement.isascii():
-        return [pad + statement]
+        return [" " * indent + statement]
+    if statement.startswith("for "):
+        head, _, values = statement.removesuffix(":").partition(" in ")
+        return _broken(values, indent, f"{head} in ", ":")
     prefix, value = _split_statement(statement)
-    tree = ast.parse(value, mode="eval").body
-    if isinstance(tree, ast.Call) and (tree.args or tree.keywords):
-        opening, items = value[: (tree.func.end_col_offset or 0)] + "(", _items(value, tree)
-        return _exploded(f"{prefix}{opening}", items, ")", indent)
-    if isinstance(tree, ast.Tuple | ast.List) and tree.elts:
-        items = [value[item.col_offset : item.end_col_offset] for item in tree.elts]
-        opening, closing = ("[", "]") if isinstance(tree, ast.List) else ("(", ")")
-        return _exploded(f"{prefix}{opening}", items, closing, indent)
-    if isinstance(tree, ast.BinOp) and prefix:
-        lines = [" " * (indent + 4) + line for line in _terms(value, tree)]
-        return [f"{pad}{prefix}(", *lines, f"{pad})"]
-    return [pad + statement]
+    return _broken(value, indent, prefix)
 
 
 def _split_statement(statement: str) -> tuple[str, str]:
@@ -123,9 +131,98 @@ def _split_statement(statement: str) -> tuple[str, str]:
     return "", statement
 
 
+def _broken(value: str, indent: int, prefix: str = "", suffix: str = "") -> list[str]:
+    """Return an expression as lines, what stands before and behind it on the first and last."""
+    pad = " " * indent
+    if len(pad) + len(prefix) + len(value) + len(suffix) <= WIDTH:
+        return [f"{pad}{prefix}{value}{suffix}"]
+    if value.startswith("*(") or value.startswith("**{"):
+        return _starred(value, indent, prefix, suffix)
+    tree = ast.parse(value, mode="eval").body
+    match tree:
+        case ast.Call() if tree.args or tree.keywords:
+            opening = value[: tree.func.end_col_offset] + "("
+            return _exploded(f"{prefix}{opening}", _items(value, tree), f"){suffix}", indent)
+        case ast.Tuple() | ast.List() if tree.elts:
+            items = [_segment(value, item) for item in tree.elts]
+            opening, closing = ("[", "]") if isinstance(tree, ast.List) else ("(", ")")
+            return _exploded(f"{prefix}{opening}", items, f"{closing}{suffix}", indent)
+        case ast.Dict() | ast.DictComp():
+            return _exploded(f"{prefix}{{", _entries(value, tree), f"}}{suffix}", indent)
+        case ast.BinOp() if prefix and not prefix.endswith("="):
+            lines = [f"{pad}    {line}" for line in _terms(value, tree)]
+            return [f"{pad}{prefix}(", *lines, f"{pad}){suffix}"]
+        case ast.BinOp():
+            first, *others = _terms(value, tree)
+            lines = [f"{pad}{prefix}{first}", *(f"{pad}{term}" for term in others)]
+            return [*lines[:-1], f"{lines[-1]}{suffix}"]
+        case ast.IfExp() if prefix and not prefix.endswith("="):
+            return [f"{pad}{prefix}(", *_choice(value, tree, indent + 4), f"{pad}){suffix}"]
+        case ast.IfExp():
+            *lines, last = _choice(value, tree, indent)
+            lines = [*lines, f"{last}{suffix}"]
+            return [pad + prefix + lines[0].lstrip(), *lines[1:]]
+    return [f"{pad}{prefix}{value}{suffix}"]
+
+
+class _Clauses(str):
+    """The inside of a comprehension, which has the brackets of what is around it."""
+
+    __slots__ = ()
+
+
+def _segment(value: str, node: ast.expr | ast.keyword) -> str:
+    return value[node.col_offset : node.end_col_offset]
+
+
 def _items(value: str, tree: ast.Call) -> list[str]:
     nodes: list[ast.expr | ast.keyword] = [*tree.args, *tree.keywords]
-    return [value[node.col_offset : node.end_col_offset] for node in nodes]
+    if len(nodes) == 1 and isinstance(nodes[0], ast.GeneratorExp):
+        return [_Clauses(value[(tree.func.end_col_offset or 0) + 1 : -1])]
+    return [_segment(value, node) for node in nodes]
+
+
+def _entries(value: str, tree: ast.Dict | ast.DictComp) -> list[str]:
+    """Return the entries of a dictionary; those of a comprehension are one."""
+    if isinstance(tree, ast.DictComp):
+        return [_Clauses(value[1:-1])]
+    return [
+        f"**{_segment(value, entry)}"
+        if key is None
+        else f"{_segment(value, key)}: {_segment(value, entry)}"
+        for key, entry in zip(tree.keys, tree.values, strict=True)
+    ]
+
+
+def _starred(value: str, indent: int, prefix: str, suffix: str) -> list[str]:
+    """Return `*(… for i in …)` or `**{…: … for i in …}` as lines."""
+    pad = " " * indent
+    opening, closing = value[: value.index(value.lstrip("*")) + 1], value[-1]
+    lines = _clauses(value[len(opening) : -1], indent + 4)
+    return [f"{pad}{prefix}{opening}", *lines, f"{pad}{closing}{suffix}"]
+
+
+def _clauses(value: str, indent: int) -> list[str]:
+    """Return the inside of a comprehension as lines: what it makes, and the `for`."""
+    if indent + len(value) <= WIDTH:
+        return [" " * indent + value]
+    cut = value.rindex(" for ")
+    return [*_pair(value[:cut], indent), " " * indent + value[cut + 1 :]]
+
+
+def _pair(value: str, indent: int) -> list[str]:
+    """Return an expression, or `key: value`, as lines."""
+    key = re.match(r'f?"[^"]*": ', value)
+    return _broken(value[key.end() :] if key else value, indent, key[0] if key else "")
+
+
+def _choice(value: str, tree: ast.IfExp, indent: int) -> list[str]:
+    pad = " " * indent
+    if indent + len(value) <= WIDTH:
+        return [pad + value]
+    first = _broken(_segment(value, tree.body), indent)
+    rest = _segment(value, tree.orelse)
+    return [*first, f"{pad}if {_segment(value, tree.test)}", *_broken(rest, indent, "else ")]
 
 
 def _terms(value: str, tree: ast.BinOp) -> list[str]:
@@ -145,13 +242,30 @@ def _terms(value: str, tree: ast.BinOp) -> list[str]:
 def _exploded(opening: str, items: list[str], closing: str, indent: int) -> list[str]:
     pad, inner = " " * indent, " " * (indent + 4)
     together = ", ".join(items)
+    if isinstance(items[0], _Clauses):
+        return [pad + opening, *_clauses(items[0], indent + 4), pad + closing]
     if len(inner) + len(together) <= WIDTH:
         return [pad + opening, inner + together, pad + closing]
     lines: list[str] = []
     for item in items:
-        *inside, last = layout(item, indent + 4)
+        *inside, last = argument(item, indent + 4)
         lines += [*inside, f"{last},"]
     return [pad + opening, *lines, pad + closing]
+
+
+def argument(item: str, indent: int) -> list[str]:
+    """Return an argument, an element or an entry as lines that leave room for a comma.
+
+    Args:
+        item: On one line; `name=value` or `name: type = value` too.
+        indent: Columns before it.
+    """
+    if indent + len(item) + 1 <= WIDTH:
+        return [" " * indent + item]
+    keyword = re.match(r"[A-Za-z_]\w*(=(?!=)|: [\w\[\]]+ = )", item)
+    if keyword:
+        return _broken(item[keyword.end() :], indent, keyword[0])
+    return _pair(item, indent)
 
 
 def docstring(words: Sequence[str], indent: int = 0) -> list[str]:

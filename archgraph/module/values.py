@@ -70,8 +70,11 @@ class Shapes:
 
     def count(self, module: str | None) -> int:
         """Return the number of weights of the layer that is held at `module`."""
-        start = f"{module}."
-        return sum(prod(s) for name, s in self.parameters.items() if name.startswith(start))
+        return sum(
+            prod(shape)
+            for name, shape in self.parameters.items()
+            if name == module or name.startswith(f"{module}.")
+        )
 
     @property
     def total(self) -> int:

@@ -17,10 +17,11 @@ __all__ = ["share_names"]
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A statement: what it sets, what it reads."""
+    """A statement, which may be a whole loop: what it sets, what it reads."""
 
     text: str
     sets: tuple[str, ...]
+    """Names that no other line sets and that may change; none of a loop."""
     reads: frozenset[str]
 
 
@@ -44,6 +45,9 @@ def share_names(
     lines = [_parse(text) for text in statements]
     last_read = {name: i for i, line in enumerate(lines) for name in line.reads}
     chains: dict[str, list[list[str]]] = {}
+    for name in arguments:
+        if _stem(name) == name:
+            chains[name] = [[name]]
     for i, line in enumerate(lines):
         for name in line.sets:
             of_stem = chains.setdefault(_stem(name), [])
@@ -52,6 +56,7 @@ def share_names(
             free = [chain for chain in free if chain not in set_here]
             (free[0] if free else _new(of_stem)).append(name)
     used = {name for line in lines for name in line.sets} | set(taken) | set(arguments)
+    used |= {name for line in lines if not line.sets for name in line.reads}
     names: dict[str, str] = {}
     for stem, of_stem in chains.items():
         longest = max(of_stem, key=len)
@@ -65,7 +70,9 @@ def _parse(text: str) -> _Line:
     # A `return` may stand alone for `ast`, as long as the text is not compiled.
     names = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name)]
     sets = tuple(n.id for n in names if isinstance(n.ctx, ast.Store))
-    return _Line(text, sets, frozenset(n.id for n in names if isinstance(n.ctx, ast.Load)))
+    reads = frozenset(n.id for n in names if isinstance(n.ctx, ast.Load))
+    # What a loop sets is set again and again, so it takes no other's place.
+    return _Line(text, (), reads | set(sets)) if "\n" in text else _Line(text, sets, reads)
 
 
 def _stem(name: str) -> str:
@@ -81,12 +88,14 @@ def _new(chains: list[list[str]]) -> list[str]:
 
 
 def _set_at(lines: Sequence[_Line], name: str) -> int:
-    return next(i for i, line in enumerate(lines) if name in line.sets)
+    return next((i for i, line in enumerate(lines) if name in line.sets), -1)
 
 
 def _renamed(text: str, names: Mapping[str, str]) -> str:
     found = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name) and n.id in names]
-    raw = text.encode()  # positions count bytes
+    lines = [line.encode() for line in text.split("\n")]  # positions count bytes
     for node in sorted(found, key=lambda n: n.col_offset, reverse=True):
-        raw = raw[: node.col_offset] + names[node.id].encode() + raw[node.end_col_offset :]
-    return raw.decode()
+        raw = lines[node.lineno - 1]
+        new = names[node.id].encode()
+        lines[node.lineno - 1] = raw[: node.col_offset] + new + raw[node.end_col_offset :]
+    return b"\n".join(lines).decode()

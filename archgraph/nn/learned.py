@@ -11,6 +11,8 @@ __all__ = ["Parameter", "Positions"]
 class Parameter(nn.Module):
     """A learned tensor that reads no input: a class token, learned positions, a gate.
 
+    A compiled network holds it as a plain `nn.Parameter` under the layer's own name.
+
     Args:
         shape: Shape of the value, batch excluded.
         init: How it starts: a number, or the name of a `torch.nn.init` function that fits every
@@ -27,7 +29,7 @@ class Parameter(nn.Module):
         # Both spellings, as for Tensor.reshape: Parameter(1, 8) and Parameter((1, 8)).
         flat = [n for part in shape for n in (part if isinstance(part, tuple) else (part,))]
         self.init = init
-        self.weight = nn.Parameter(torch.empty(flat))
+        self.weight = nn.Parameter(torch.empty(1, *flat))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -39,11 +41,11 @@ class Parameter(nn.Module):
 
     def forward(self) -> torch.Tensor:
         """Return the tensor as a batch of one, which broadcasts over a batch of any size."""
-        return self.weight.unsqueeze(0)
+        return self.weight
 
     def extra_repr(self) -> str:
         """Return the arguments as `repr` shows them."""
-        return f"{', '.join(map(str, self.weight.shape))}, init={self.init!r}"
+        return f"{', '.join(map(str, self.weight.shape[1:]))}, init={self.init!r}"
 
 
 class Positions(nn.Module):

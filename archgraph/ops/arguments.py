@@ -228,9 +228,11 @@ def _repeats_inferred(
     op: Op, positional: Sequence[Any], keywords: Mapping[str, Any]
 ) -> ArgumentProblem | None:
     """Return the problem with a call that reads as torch's own, such as `Linear(64, 32)`."""
+    if not op.signature or len(positional) < len(op.signature):
+        return None
     allowed = set(_positional_names(op))
     inferred = [i for i, n in enumerate(op.signature) if n in op.inferred and n not in allowed]
-    if not inferred or len(positional) < len(op.signature):
+    if not inferred:
         return None
     pairs = zip(op.signature, positional, strict=False)
     if not all(_fits(op, name, value) for name, value in pairs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from typing import Any
 
 from archgraph.errors import UsageError, suggest
@@ -14,12 +15,13 @@ from archgraph.ops.op import Op, OpCall, SizeExpression
 __all__ = ["parse_call"]
 
 
-def parse_call(text: str) -> OpCall:
+def parse_call(text: str, plugins: Mapping[str, Op] | None = None) -> OpCall:
     """Read an op with its arguments, written as in a spec.
 
     Args:
         text: `Linear(64, bias=False)`, or a bare name such as `ReLU`. Arguments are literals and
             arithmetic; they may use `cin`, the size of the input's channel axis.
+        plugins: The user's own ops by name, from `load_plugins`.
 
     Raises:
         UsageError: it is no such call, the op is unknown, or arguments are wrong (all are named).
@@ -33,7 +35,7 @@ def parse_call(text: str) -> OpCall:
         function = node.func if isinstance(node, ast.Call) else node
         if not isinstance(function, ast.Name):
             raise UsageError(f"{text!r} is not a call of an op, such as Linear(64)")
-        op = _find(function.id)
+        op = _find(function.id, plugins or {})
         if not isinstance(node, ast.Call):
             return _checked(op, [], {})
         keywords: dict[str, Any] = {}
@@ -48,10 +50,10 @@ def parse_call(text: str) -> OpCall:
         raise UsageError(f"{text!r}: {error.message}{hint}") from None
 
 
-def _find(name: str) -> Op:
-    op = catalogue.get(name)
+def _find(name: str, plugins: Mapping[str, Op]) -> Op:
+    op = plugins.get(name) or catalogue.get(name)
     if op is None:
-        close = suggest(name, catalogue.names())
+        close = suggest(name, [*plugins, *catalogue.names()])
         raise UsageError(f"unknown op {name!r}" + (f"; did you mean {close!r}?" if close else ""))
     return op
 

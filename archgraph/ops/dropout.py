@@ -9,6 +9,7 @@ FAMILY = Family(
     dict.fromkeys(
         (
             "AlphaDropout",
+            "DropPath",
             "Dropout",
             "Dropout1d",
             "Dropout2d",

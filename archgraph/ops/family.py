@@ -36,6 +36,7 @@ class Facts:
     target: str | None = None
     channel_axis: int | None = None
     parameters: tuple[tuple[str, str | None], ...] = ()
+    is_parameter: bool = False
     tuple_output: bool = False
     tuple_switch: str | None = None
     axis_rule: AxisRule | None = None

@@ -37,6 +37,11 @@ FAMILY = Family(
             channel_axis=-1,
             parameters=(("weight", "elementwise_affine"), ("bias", "elementwise_affine bias")),
         ),
+        "LayerNorm2d": Facts(
+            inferred={"num_channels": "channels"},
+            channel_axis=1,
+            parameters=(("weight", "elementwise_affine"), ("bias", "elementwise_affine bias")),
+        ),
         "RMSNorm": Facts(
             inferred={"normalized_shape": "last"},
             arguments=(_SHAPE,),

@@ -113,10 +113,17 @@ class Op:
     `affine bias`: both arguments hold; `!kdim`: it does not; `a|b`: one does. In a name `{n}` runs
     over 0 … n − 1 (for a tuple: its positions), `{flag:text}` over nothing and, if it holds,
     `text`. `OpCall.parameter_names` reads all this."""
+    is_parameter: bool = False
+    """Whether a layer of it is no submodule but a parameter of the module around it, under the
+    layer's own name: `self.class_token`."""
     tuple_output: bool = False
     """Whether it returns a tuple, whose element 0 is the value of a bare name."""
     function: Callable[..., Any] | None = field(default=None, compare=False)
     """The callable itself, for opaque and plugin ops."""
+    parameter_reader: Callable[[OpCall], tuple[str, ...]] | None = field(
+        default=None, compare=False, repr=False
+    )
+    """Finds the names of its parameters where `parameters` cannot say them."""
     tuple_switch: str | None = None
     """The boolean argument that makes it return a tuple."""
     target: str | None = None
@@ -157,12 +164,20 @@ class OpCall:
 
     def parameter_names(self) -> tuple[str, ...]:
         """Return the names of the parameters that a layer made by this call has."""
+        if self.op.parameter_reader is not None:
+            return self.op.parameter_reader(self)
         return tuple(
             name
             for template, condition in self.op.parameters
             if condition is None or self._holds(condition)
             for name in self._expand(template)
         )
+
+    def parameter_paths(self, module: str) -> tuple[str, ...]:
+        """Return the full names of the parameters of a layer that is held at `module`."""
+        if self.op.is_parameter:
+            return (module,)
+        return tuple(f"{module}.{name}" for name in self.parameter_names())
 
     @property
     def returns_tuple(self) -> bool:

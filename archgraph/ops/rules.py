@@ -48,8 +48,8 @@ def tensor_expression(call: OpCall, operands: Mapping[str, str]) -> str | None:
         operands: The Python expression of each port's value.
 
     Returns:
-        Text that may use `torch`, or None if the op needs a module. It may be a sum or a product:
-        put brackets around it before going on.
+        Text that may use `torch` and `nn`, or None if the op needs a module. It may be a sum or a
+        product: put brackets around it before going on.
 
     Example:
         >>> from archgraph.ops import parse_call

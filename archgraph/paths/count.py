@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from archgraph.graph import LOSS, Graph
 from archgraph.graph.records import Role
 from archgraph.paths.walk import Walk, Walkers, walk
 
 __all__ = ["Histograms", "count_all", "count_by", "count_histograms", "count_paths"]
+
+_FEW_TERMS: Final = 16
+"""By a polynomial of no more terms others are multiplied term by term, with shifts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,32 +106,55 @@ def count_by(paths: Walk, degrees: Sequence[int]) -> dict[int, int]:
 
     The count of length k is the coefficient of t^k in P(start), where P(end) = 1 and
     P(v) = Σ t^degree(hop) · P(target of hop). A polynomial is one big integer, P(2^b) with b more
-    than the bits of any coefficient, so that a product by t^d is a shift and a sum is a sum.
+    than the bits of any coefficient, so that a product by t^d is a shift and a sum is a sum. What
+    lies between two nodes that every path visits is a factor of its own.
 
     Args:
         paths: The paths to count.
         degrees: A non-negative integer for each hop of `paths`.
 
-    Cost: O(edges · longest length · bits of the count / 64) machine operations.
+    Cost: at most O(edges · longest length · bits of the count / 64) machine operations; where every
+    path visits many nodes, as in a residual network, far less.
     """
     total = count_paths(paths)
     if not total:
         return {}
     width = (total.bit_length() + 7) // 8
-    packed: dict[int, int] = {paths.end: 1}
-    waiting = dict.fromkeys(paths.order, 0)
-    for node in paths.order:
+    product, shortest = 1, 0
+    for part in paths.parts:
+        packed = _packed(paths, part, degrees, 8 * width)
+        least = ((packed & -packed).bit_length() - 1) // (8 * width)
+        shortest += least
+        product = _multiply(product, packed >> (8 * width * least), width)
+    return {shortest + k: n for k, n in _unpack(product, width).items()}
+
+
+def _packed(paths: Walk, part: Sequence[int], degrees: Sequence[int], bits: int) -> int:
+    """Return the polynomial of the ways through one part, at 2^bits."""
+    packed: dict[int, int] = {part[0]: 1}
+    waiting = dict.fromkeys(part, 0)
+    for node in part[1:]:
         for hop in paths.steps[node]:
             waiting[paths.targets[hop]] += 1
-    for node in paths.order:
+    for node in part[1:]:
         for hop in paths.steps[node]:
             target = paths.targets[hop]
-            packed[node] = packed.get(node, 0) + (packed[target] << (8 * width * degrees[hop]))
+            packed[node] = packed.get(node, 0) + (packed[target] << (bits * degrees[hop]))
             waiting[target] -= 1
             if not waiting[target]:
                 # A polynomial can take megabytes; only those still to be read are kept.
                 del packed[target]
-    return _unpack(packed[paths.start], width)
+    return packed[part[-1]]
+
+
+def _multiply(product: int, factor: int, width: int) -> int:
+    """Multiply two packed polynomials; where the second has few terms, with shifts alone."""
+    if factor == 1 or product == 1:
+        return product * factor
+    terms = _unpack(factor, width)
+    if len(terms) > _FEW_TERMS:
+        return product * factor
+    return sum((product if n == 1 else product * n) << (8 * width * k) for k, n in terms.items())
 
 
 def _unpack(packed: int, width: int) -> dict[int, int]:

@@ -15,7 +15,7 @@ from typing import Final
 
 from archgraph.errors import UsageError, suggest
 from archgraph.expression import ExpressionError, Number, as_number, evaluate
-from archgraph.graph import LOSS, Edge, Graph, Node, Scale
+from archgraph.graph import LOSS, Edge, Graph, Learnable, Node, Scale
 from archgraph.ops.op import Op
 from archgraph.ops.symbols import jacobian_symbol
 from archgraph.paths.algebra import ONE, Atom, Expression, add, literal, multiply, write
@@ -141,7 +141,7 @@ class Factors:
     def scale(self, scale: Scale) -> Expression:
         """Return λ: by its name if it is learnable or spelt by a param, else as a number."""
         if scale.learn is not None:
-            written = self.names(scale.learn.name)
+            written = self._written(scale.learn)
             meaning = f"learnable, {write(literal(scale.value)).text} at the start"
             if scale.learn.per == "channel":
                 diagonal = rf"\mathrm{{diag}}({written.latex})"
@@ -151,6 +151,12 @@ class Factors:
         if spelt is None:
             return literal(scale.value)
         return Atom(spelt.text, spelt.latex, f"= {write(literal(scale.value)).text}", scalar=True)
+
+    def _written(self, learn: Learnable) -> Written:
+        written = self.names(learn.name)
+        if learn.index is None:
+            return written
+        return Written(f"{written.text}[{learn.index}]", f"{{{written.latex}}}_{{{learn.index}}}")
 
     def partial(
         self, top: str, bottom: str, *, total: bool = False, tag: Written | None = None
@@ -196,9 +202,14 @@ class Factors:
         term = self.graph.edges[scaled]
         value = write(self.value(term))
         text, latex = value.text, value.latex
-        if term.scale.learn is not None and term.scale.learn.per == "channel":
+        learn = term.scale.learn
+        if learn is not None and learn.per == "channel":
             text, latex = f"diag({text})", rf"\mathrm{{diag}}({latex})"
-        atom = Atom(text, latex, f"the value of {term.source}, which λ multiplies")
+        meaning = f"the value of {term.source}, which λ multiplies"
+        if learn is not None and (i := learn.index) is not None:
+            text, latex = f"{text}·e{i}ᵀ", rf"{latex}\, e_{{{i}}}^{{\top}}"
+            meaning = f"{meaning}, at element {i}"
+        atom = Atom(text, latex, meaning)
         return multiply(self._jacobian(term), self._share_of_merge(term), atom)
 
     def _jacobian(self, edge: Edge) -> Expression:

@@ -1,7 +1,8 @@
-"""What a gradient is taken with respect to: a node, an input or a parameter."""
+"""What a gradient is taken with respect to: a node, an input, a parameter, or all of a block's."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,28 +17,32 @@ class Target:
     """Where paths start."""
 
     name: str
-    kind: Literal["node", "parameter"]
+    kind: Literal["node", "parameter", "parameters"]
     position: int | None = None
-    """Index of the node; None for a parameter."""
+    """Index of the node; None for parameters."""
     entries: tuple[tuple[str, int, int | None], ...] = ()
-    """For a parameter one (edge id, node index, edge index) for each layer that uses it: the edge
-    index is that of the edge which a learnable λ scales, None for a layer's own parameter."""
+    """For parameters one (edge id, node index, edge index) for each layer that uses any of them:
+    the edge index is that of the edge which a learnable λ scales, None for a layer's own."""
+    parameters: tuple[str, ...] = ()
+    """The parameters that it stands for: none for a node, all of a block's for `block.*`."""
 
 
 def resolve(graph: Graph, name: str) -> Target:
     """Find the node, input or parameter called `name`.
 
     A parameter is a source of its own with one edge into each layer that uses it, called
-    `fc.weight->fc`. A target from which no gradient path leads to the loss is legal: it has no
-    paths.
+    `fc.weight->fc`; so are all parameters of a block together. A target from which no gradient
+    path leads to the loss is legal: it has no paths.
 
     Args:
         graph: The graph.
         name: `x1`, `fc.weight`, the name of a learnable λ, or of a block instance, which stands for
-            its first output.
+            its first output. `block.*` stands for all parameters in a block, group, repeat or
+            layer, `*` for all that there are.
 
     Raises:
-        TargetError: there is no such thing, it is the loss itself, or an input of integers.
+        TargetError: there is no such thing, it is the loss itself, an input of integers, or has no
+            parameters.
     """
     name = graph.value_name(name)
     position = graph.positions.get(name)
@@ -53,14 +58,46 @@ def resolve(graph: Graph, name: str) -> Target:
                 "ask for a layer that reads it"
             )
         return Target(name, "node", position)
+    if name == "*" or name.endswith(".*"):
+        return _all_of(graph, name)
     users = graph.parameter_users.get(name)
     if users is None:
         raise TargetError(_unknown(graph, name))
-    return Target(name, "parameter", entries=tuple(_entries(graph, name, users)))
+    return Target(name, "parameter", entries=tuple(_entries(graph, name, users)), parameters=(name,))
+
+
+def _all_of(graph: Graph, name: str) -> Target:
+    """Return the target of all parameters in one module."""
+    path = name.removesuffix("*").removesuffix(".")
+    instance = graph.instances.get(path)
+    module = path if instance is None else instance.module
+    if path in graph.positions:
+        module = graph.node(path).module or path
+    inside = {p: u for p, u in _users(graph).items() if not module or p.startswith(f"{module}.")}
+    if not inside:
+        known = not path or path in graph.positions or path in graph.instances
+        raise TargetError(f"{path!r} has no parameters" if known else _unknown(graph, path))
+    # Weight and bias are read by one layer at once, so there is one edge for both.
+    users = sorted(
+        {user for users in inside.values() for user in users},
+        key=lambda user: (user[0], -1 if user[1] is None else user[1]),
+    )
+    entries = tuple(_entries(graph, name, users))
+    return Target(name, "parameters", entries=entries, parameters=tuple(inside))
+
+
+def _users(graph: Graph) -> dict[str, tuple[tuple[int, int | None], ...]]:
+    """Return the users of every parameter; one that is a node of its own is used there."""
+    own = {
+        node.name: ((i, None),)
+        for i, node in enumerate(graph.nodes)
+        if node.op is not None and node.op.op.is_parameter and node.module == node.name
+    }
+    return {**own, **graph.parameter_users}
 
 
 def _entries(
-    graph: Graph, name: str, users: tuple[tuple[int, int | None], ...]
+    graph: Graph, name: str, users: Iterable[tuple[int, int | None]]
 ) -> list[tuple[str, int, int | None]]:
     entries = []
     seen: dict[str, int] = {}
@@ -73,6 +110,7 @@ def _entries(
 
 
 def _unknown(graph: Graph, name: str) -> str:
-    close = suggest(name, [n for n in (*graph.positions, *graph.parameter_users) if n != LOSS])
+    names = (*graph.positions, *graph.parameter_users, *filter(None, graph.instances))
+    close = suggest(name, [n for n in names if n != LOSS])
     hint = f"; did you mean {close!r}?" if close else ""
     return f"{graph.name!r} has no node, input or parameter {name!r}{hint}"

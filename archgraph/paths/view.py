@@ -67,7 +67,8 @@ class View:
         Raises:
             TargetError: `wrt` or `of` is not in the graph, or no gradient is defined there.
         """
-        if (wrt, of) == (self.wrt, self.of):
+        names = self.graph.value_name
+        if (names(wrt), names(of)) == (self.wrt, self.of):
             return self.arrays
         return view(self.graph, self.kind, wrt, of).arrays
 
@@ -200,8 +201,8 @@ def view(graph: Graph, kind: ViewKind, wrt: str, of: str = LOSS) -> View:
         graph: The graph.
         kind: `op` shows every node; `state` the graph's own `states`, or else inputs, outputs,
             merges, and activations that follow a merge; `block` the nodes outside blocks and the
-            outputs of blocks. `wrt` and `of` are visible in each, implied merges (`y~1`) only in
-            `op`.
+            outputs of the outermost blocks (groups and repeats hide nothing, each copy of a repeat
+            is seen). `wrt` and `of` are visible in each, implied merges (`y~1`) only in `op`.
         wrt: A node, an input or a parameter.
         of: The node where the paths end, the loss by default.
 
@@ -216,6 +217,7 @@ def view(graph: Graph, kind: ViewKind, wrt: str, of: str = LOSS) -> View:
         hint = f"; did you mean {close!r}?" if close else ""
         raise UsageError(f"there is no view {kind!r}: choose op, state or block{hint}")
     base = walk(graph, wrt, of)
+    wrt, of = base.names[base.start], base.names[base.end]
     shown = {"op": _every, "state": _states, "block": _blocks}[kind](graph) | {wrt, of}
     order = [base.names[node] for node in reversed(base.order)]
     nodes = tuple(name for name in order if name in shown) or tuple(dict.fromkeys((wrt, of)))
@@ -286,10 +288,21 @@ def _activates(node: Node) -> bool:
 
 
 def _blocks(graph: Graph) -> set[str]:
+    """Return what is outside of blocks, and of each outermost block what is read outside of it."""
+    outer = {node.name: _outermost(graph, node) for node in graph.nodes}
     shown = {node for _, node in graph.outputs}
-    for node in graph.nodes:
-        readers = graph.edges_out_of(node.name)
-        leaves = any(graph.node(edge.target).block[:1] != node.block[:1] for edge in readers)
-        if (not node.block or leaves) and not _IMPLIED.search(node.name):
-            shown.add(node.name)
+    for name, block in outer.items():
+        readers = graph.edges_out_of(name)
+        leaves = any(outer[edge.target] != block for edge in readers)
+        if (block is None or leaves) and not _IMPLIED.search(name):
+            shown.add(name)
     return shown
+
+
+def _outermost(graph: Graph, node: Node) -> str | None:
+    """Return the path of the outermost block around a node."""
+    for path in node.block:
+        instance = graph.instances.get(path)
+        if instance is None or instance.kind == "block":
+            return path
+    return None

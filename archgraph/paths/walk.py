@@ -72,6 +72,27 @@ class Walk:
             for node, hops in enumerate(self.out_of)
         )
 
+    @cached_property
+    def parts(self) -> tuple[tuple[int, ...], ...]:
+        """`order`, cut at the nodes that every path visits: each part from one to the one before.
+
+        What is multiplied along paths and added up over them is a product over the parts.
+        """
+        place = {node: i for i, node in enumerate(reversed(self.order))}
+        reach, cuts = 0, set()
+        for node, i in place.items():
+            if reach <= i:
+                cuts.add(node)
+            reach = max(reach, *(place[self.targets[hop]] for hop in self.steps[node]), 0)
+        parts: list[tuple[int, ...]] = []
+        part: list[int] = []
+        for node in self.order:
+            part.append(node)
+            if node in cuts and len(part) > 1:
+                parts.append(tuple(part))
+                part = [node]
+        return tuple(parts)
+
 
 class Walkable(Protocol):
     """Anything but a `Graph` whose paths can be walked: a view."""

@@ -249,7 +249,7 @@ def _scale_text(edge: Edge) -> str:
     scale = edge.scale
     number = format_number(scale.value, 4).replace("-", "−")
     if scale.learn:
-        name = scale.learn.name.rpartition(".")[2]
+        name = str(scale.learn).rpartition(".")[2]
         return f"{_GREEK.get(name, shorten(name, 14))}={number}, learnable"
     text = scale.text or "lam"
     if text.isidentifier():

@@ -10,11 +10,12 @@ from archgraph.errors import Mark, suggest
 from archgraph.expression import ExpressionError, parse
 from archgraph.graph.records import Scale
 from archgraph.spec.model import EdgeModel
-from archgraph.spec.values import Concat, FormulaReader, Linear, Product, Reading, TensorTerm
+from archgraph.spec.reader import FormulaReader
+from archgraph.spec.values import Concat, Linear, Product, Reading, TensorTerm
 
 if TYPE_CHECKING:
     from archgraph.spec.draft import Draft
-    from archgraph.spec.expand import Expansion
+    from archgraph.spec.expansion import Expansion
     from archgraph.spec.scope import Scope
 
 __all__ = ["edges_by_target", "join_edges"]

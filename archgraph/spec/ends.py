@@ -14,7 +14,8 @@ from archgraph.ops import catalogue
 from archgraph.ops.arguments import bind
 from archgraph.ops.op import Op, OpCall
 from archgraph.spec.model import LossModel
-from archgraph.spec.values import FormulaReader, Reading
+from archgraph.spec.reader import FormulaReader
+from archgraph.spec.values import Reading
 
 if TYPE_CHECKING:
     from archgraph.spec.scope import Scope

@@ -14,8 +14,9 @@ from archgraph.expression import FUNCTIONS, ExpressionError, evaluate_node, name
 from archgraph.ops.arguments import bind
 from archgraph.ops.op import Op, OpCall, SizeExpression
 from archgraph.spec.params import choose
+from archgraph.spec.reader import FormulaReader
 from archgraph.spec.template import REQUIRED, BlockCall, Template
-from archgraph.spec.values import TENSOR_FUNCTIONS, FormulaReader, Linear, Names
+from archgraph.spec.values import TENSOR_FUNCTIONS, Linear, Names
 
 __all__ = ["Formula", "OpNames", "read_formula"]
 
@@ -75,7 +76,7 @@ class _Formula:
                 op = self._names.op(name_node.id)
                 return self._done(call, self._bases(node, op) if op else {})
             case ast.IfExp():
-                return self.read(choose(node, self._names.numbers, self._names.op))
+                return self.read(choose(node, self._names.numbers))
         return self._done(None, {"input": self._reader.linear(node)})
 
     def _done(
@@ -161,7 +162,7 @@ class _Formula:
     def _param(self, block: Template, node: ast.expr, call: ast.Call) -> Any:
         """Return the value of a block's argument: a number, a list, text, or an op."""
         try:
-            node = choose(node, self._names.numbers, self._names.op)
+            node = choose(node, self._names.numbers)
             if isinstance(node, ast.Name) and node.id not in self._names.numbers:
                 op = self._names.op(node.id)
                 if op is not None:

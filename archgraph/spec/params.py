@@ -62,7 +62,7 @@ def _value(raw: Any, earlier: Mapping[str, Any], find: Find) -> Any:
         if number is None:
             raise ExpressionError("a param is a number, a list, an op or an expression")
         return number
-    node = choose(parse(raw), earlier, find)
+    node = choose(parse(raw), earlier)
     if isinstance(node, ast.Name) and node.id not in earlier:
         found = find(node.id)
         if found is not None:
@@ -70,15 +70,8 @@ def _value(raw: Any, earlier: Mapping[str, Any], find: Find) -> Any:
     return evaluate_node(node, earlier)
 
 
-def choose(node: ast.expr, numbers: Mapping[str, Any], find: Find) -> ast.expr:
-    """Return the arm of `a if condition else b` that holds, so that an op can be chosen.
-
-    The blocks that the other arm names count as called: with other params they are.
-    """
-    if isinstance(node, ast.IfExp):
-        for part in ast.walk(node):
-            if isinstance(part, ast.Name) and part.id not in numbers:
-                find(part.id)
+def choose(node: ast.expr, numbers: Mapping[str, Any]) -> ast.expr:
+    """Return the arm of `a if condition else b` that holds, so that an op can be chosen."""
     while isinstance(node, ast.IfExp):
         node = node.body if evaluate_node(node.test, numbers) else node.orelse
     return node

@@ -16,7 +16,7 @@ from archgraph.spec.template import Template
 from archgraph.spec.values import Reading
 
 if TYPE_CHECKING:
-    from archgraph.spec.expand import Expansion
+    from archgraph.spec.expansion import Expansion
 
 __all__ = ["Bound", "Path", "Scope"]
 

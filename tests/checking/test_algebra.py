@@ -22,7 +22,7 @@ from tests.strategies import graphs, residual_graph, target_names
 
 
 @settings(max_examples=40, deadline=None)
-@given(graph=graphs())
+@given(graph=graphs(vectors=True))
 def test_random_networks_agree_to_rounding(graph):
     result = check(graph)
     assert result.ok
@@ -41,7 +41,7 @@ def test_hard_networks_agree_to_rounding(name, train):
 
 
 @settings(max_examples=20, deadline=None)
-@given(graph=graphs())
+@given(graph=graphs(vectors=True))
 def test_autograd_s_side_is_that_of_a_plain_network(graph):
     tape = recorded(graph)
     everything = {edge.id for edge in graph.edges}

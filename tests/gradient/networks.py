@@ -62,7 +62,8 @@ def path_by_autograd(tape: Tape, wrt: str, edges: Collection[str]) -> Tensor:
                     user == graph.positions[node.name] and scaled == edge.index
                     for user, scaled in graph.parameter_users[wrt]
                 )
-                value = (factor if on_path else factor.detach()) * value
+                factor = factor if on_path else factor.detach()
+                value = (factor if learn.index is None else factor[learn.index]) * value
             elif node.kind != "loss":
                 value = value * float(edge.scale.value)
             terms.setdefault(edge.port, []).append(value)
@@ -180,6 +181,23 @@ class Noisy(nn.Module):
         return torch.sin(x * self.weight) * y + self.calls * torch.rand_like(x)
 
 
+def mixture() -> Graph:
+    """λ that are elements of one vector, one of them read twice, before a layer and in a concat."""
+    b = GraphBuilder("mixture")
+    b.input("x", (4,))
+
+    def weigh(source: str, index: int) -> Term:
+        return Term(source, learnable("w", (1, 2, -1)[index], index=index, count=3))
+
+    b.layer("f", call("Linear(4)"), ["x"])
+    b.layer("g", call("Tanh()"), ["f"])
+    b.layer("m", call("Linear(4)"), [weigh("x", 0), weigh("f", 1), weigh("g", 2)])
+    b.layer("c", call("Linear(4)"), [weigh("m", 0), "f"], merge="concat")
+    b.layer("y", None, ["c", weigh("x", 1)])
+    b.output("y")
+    return b.build()
+
+
 def strange(function=None) -> Graph:
     """Callables that archgraph knows nothing about, one of them random and with a state."""
     b = GraphBuilder("strange")
@@ -219,6 +237,7 @@ HARD = {
     "attention": attention(),
     "mha": library_attention(),
     "language": language(),
+    "mixture": mixture(),
     "recurrent": shared(),
     "strange": strange(),
     "tuples": tuples(),

@@ -36,7 +36,7 @@ def assert_sums_to_autograd(tape, wrt):
 
 
 @settings(max_examples=40, deadline=None)
-@given(graph=graphs(), choice=st.integers(0, 10**6))
+@given(graph=graphs(vectors=True), choice=st.integers(0, 10**6))
 def test_path_gradients_of_random_networks_add_up_to_autograd_s(graph, choice):
     targets = target_names(graph)
     wrt = targets[choice % len(targets)]
@@ -45,7 +45,7 @@ def test_path_gradients_of_random_networks_add_up_to_autograd_s(graph, choice):
 
 
 @settings(max_examples=40, deadline=None)
-@given(graph=graphs(), choice=st.integers(0, 10**6))
+@given(graph=graphs(vectors=True), choice=st.integers(0, 10**6))
 def test_every_path_gradient_is_that_of_a_network_with_the_other_edges_cut(graph, choice):
     targets = [t for t in target_names(graph) if len(graph.parameter_users.get(t, ())) < 2]
     wrt = targets[choice % len(targets)]
@@ -58,7 +58,7 @@ def test_every_path_gradient_is_that_of_a_network_with_the_other_edges_cut(graph
 
 
 @settings(max_examples=30, deadline=None)
-@given(graph=graphs(), choice=st.integers(0, 10**6))
+@given(graph=graphs(vectors=True), choice=st.integers(0, 10**6))
 def test_paths_come_in_the_order_of_enumeration(graph, choice):
     targets = target_names(graph)
     wrt = targets[choice % len(targets)]

@@ -46,7 +46,7 @@ def assert_equals_backward(graph, *, train=False, batch=3):
 
 
 @settings(max_examples=40, deadline=None)
-@given(graph=graphs())
+@given(graph=graphs(vectors=True))
 def test_random_networks_have_the_gradients_of_an_ordinary_backward(graph):
     assert_equals_backward(graph)
 

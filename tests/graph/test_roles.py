@@ -11,19 +11,18 @@ from archgraph.graph import GraphBuilder, Term
 from archgraph.ops.calls import parse_call
 from archgraph.spec import parse
 
-_ALL = yaml.safe_load((Path(__file__).parent / "roles.yaml").read_text(encoding="utf-8"))
-CASES = {
-    name: case
-    for name, case in _ALL.items()
-    if "blocks:" not in case["spec"] and "repeat:" not in case["spec"]
-}
+CASES = yaml.safe_load((Path(__file__).parent / "roles.yaml").read_text(encoding="utf-8"))
+MISSED = pytest.mark.xfail(strict=True, reason="a residual unit on the shortcut is not seen")
+"""The one case in which the rule is known to differ from a person; such a skip is forced."""
 
 
-def test_the_flat_cases_are_all_there():
-    assert (len(_ALL), len(CASES)) == (55, 48)
+def test_all_cases_are_there():
+    assert len(CASES) == 55
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=MISSED) if n == "hourglass" else n for n in CASES]
+)
 def test_skips(name):
     graph = parse(CASES[name]["spec"], file=name)
     assert sorted(e.id for e in graph.edges if e.role == "skip") == sorted(CASES[name]["skips"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 from archgraph.graph import Graph, GraphBuilder, Scale, Term, learnable
 from archgraph.ops import OpCall, catalogue, parse_call
@@ -21,7 +22,7 @@ def residual() -> Graph:
 
 
 def highway() -> Graph:
-    return load("highway")
+    return load(Path(__file__).parent / "highway.yaml")
 
 
 def projection_shortcut() -> Graph:

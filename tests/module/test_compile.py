@@ -150,7 +150,7 @@ def test_attention_with_a_token_a_gate_and_ties():
     tokens, hint = draw(graph).inputs
     p = dict(network.named_parameters())
     x = p["wte.weight"][tokens] + 0.5 * p["wpe.weight"]
-    x = torch.cat([p["token.weight"].expand(len(tokens), 1, 6), x], dim=1)
+    x = torch.cat([p["token"].expand(len(tokens), 1, 6), x], dim=1)
     q, k, v = (x @ p["c_attn.weight"].T + p["c_attn.bias"]).split(6, dim=-1)
     heads = []
     for rows in (slice(0, 3), slice(3, 6)):

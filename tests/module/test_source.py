@@ -168,7 +168,7 @@ def test_a_layer_that_reaches_no_output_still_runs():
 
 def test_no_archgraph_import_without_a_module_of_archgraph():
     assert "archgraph" not in source(residual())
-    assert "from archgraph.nn import Parameter, ScaledDotProductAttention\n" in source(attention())
+    assert "from archgraph.nn import ScaledDotProductAttention\n" in source(attention())
 
 
 def test_imports_are_used():

@@ -45,13 +45,14 @@ def _elementwise() -> list[Row]:
     names = (
         "CELU ELU GELU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid Mish PReLU "
         "RReLU ReLU ReLU6 SELU SiLU Sigmoid Softplus Softshrink Softsign Tanh Tanhshrink Identity "
-        "AlphaDropout Dropout"
+        "AlphaDropout Dropout DropPath(0.4)"
     )
     rows = [Row(name, (TOKENS,), 4, axis=-1) for name in names.split()]
     rows += [Row(f"Dropout{n}d(0.5)", (shape,), 4) for n, shape in _SPATIAL]
     rows += [
         Row("FeatureAlphaDropout", (PLANE,), 4),
         Row("Threshold(0.1, 20)", (FLAT,), 4),
+        Row("DropPath(0.4, mode='batch')", (PLANE,), 4),
         Row("Affine(-1, 1)", (FLAT,), 4),
     ]
     return rows
@@ -91,6 +92,12 @@ SPATIAL = [
     Row("FractionalMaxPool2d(2, output_size=3)", (PLANE,), 4),
     Row("FractionalMaxPool3d(2, output_ratio=0.5)", (SPACE,), 4),
     Row("GroupNorm(2)", (PLANE,), 4, ("GroupNorm(2, affine=False)",)),
+    Row(
+        "LayerNorm2d",
+        (PLANE,),
+        4,
+        ("LayerNorm2d(elementwise_affine=False)", "LayerNorm2d(bias=False)"),
+    ),
     Row("SyncBatchNorm", (PLANE,), 4, ("SyncBatchNorm(affine=False)",)),
     Row("LocalResponseNorm(3)", (PLANE,), 4),
     Row("CrossMapLRN2d(3)", (PLANE,), 4),
@@ -99,6 +106,7 @@ SPATIAL = [
     Row("PixelShuffle(2)", ((2, 12, 2, 5),), 3),
     Row("PixelUnshuffle(2)", (PLANE,), 16),
     Row("Upsample(scale_factor=2, mode='bilinear')", (PLANE,), 4),
+    Row("Interpolate((3, 20), mode='bilinear', antialias=True)", (PLANE,), 4),
     Row("UpsamplingBilinear2d(scale_factor=2)", (PLANE,), 4),
     Row("UpsamplingNearest2d((3, 5))", (PLANE,), 4),
     Row("Fold((4, 5), 2)", ((2, 12, 12),), 3),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from archgraph.ops import OpCall, opaque, parse_call, tensor_expression, track_channel_axis
 from tests.ops.rows import build
@@ -36,6 +37,16 @@ EXPRESSIONS = [
     ("Mean((1, 2), keepdim=True)", (2, 4, 8), "t.mean((1, 2), keepdim=True)"),
     ("Flatten", (2, 4, 8), "t.flatten(1)"),
     ("Flatten(1, 2)", (2, 4, 3, 5), "t.flatten(1, 2)"),
+    (
+        "Interpolate(scale_factor=2, mode='bilinear')",
+        (2, 4, 3, 5),
+        'nn.functional.interpolate(t, scale_factor=2, mode="bilinear")',
+    ),
+    (
+        "Interpolate((2, 7), mode='area')",
+        (2, 4, 3, 5),
+        'nn.functional.interpolate(t, size=(2, 7), mode="area")',
+    ),
     ("Positions", (2, 4), "torch.arange(t.shape[1], device=t.device).unsqueeze(0)"),
 ]
 
@@ -48,7 +59,8 @@ def test_expression_is_what_the_module_computes(
     written = tensor_expression(call, {"input": "t"})
     assert written == expected
     t = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    assert torch.equal(eval(written, {"torch": torch, "t": t}), build(call, (shape,), 1)(t))
+    found = eval(written, {"torch": torch, "nn": nn, "t": t})
+    assert torch.equal(found, build(call, (shape,), 1)(t))
 
 
 def test_matmul_is_written_with_its_operator() -> None:

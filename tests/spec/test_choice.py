@@ -69,6 +69,26 @@ def test_an_argument_of_a_block_is_one_of_two_ops():
     assert str(parse(HEAD + text, deep=False).node("y.a").op) == "ReLU()"
 
 
+def test_lists_are_joined_and_repeated():
+    head = HEAD.replace("w: 8", "w: 8, n: 2, plan: '[w, 0]*n + [4]'")
+    text = "layers: {y: {op: 'ReLU() if plan[i] == 0 else Linear(plan[i])', repeat: len(plan)}}"
+    graph = parse(head + text)
+    ops = ["Linear(8)", "ReLU()", "Linear(8)", "ReLU()", "Linear(4)"]
+    assert [str(n.op) for n in graph.nodes[1:6]] == ops
+
+
+@pytest.mark.parametrize("wrong", ["[1] + 2", "[1] * 0.5", "[1] * [2]", "[1] - [1]"])
+def test_nothing_else_is_done_with_lists(wrong):
+    with pytest.raises(SpecError, match="lists are joined by"):
+        parse(HEAD.replace("w: 8", f"w: 8, plan: '{wrong}'") + "layers: {y: ReLU}")
+
+
+@pytest.mark.parametrize("long", ["[1, 2]*10000", "[1]*4000 + [1]"])
+def test_lists_are_bounded(long):
+    with pytest.raises(SpecError, match="a list of more than 4000 items"):
+        parse(HEAD.replace("w: 8", f"w: 8, plan: '{long}'") + "layers: {y: ReLU}")
+
+
 def test_only_a_number_decides():
     with pytest.raises(SpecError, match="there is no"):
         parse(HEAD + "layers: {a: Linear(w), y: Tanh() if never else ReLU()}")

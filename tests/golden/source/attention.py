@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from archgraph.nn import Parameter, ScaledDotProductAttention
+from archgraph.nn import ScaledDotProductAttention
 
 
 class ClassTokenAttention(nn.Module):
@@ -15,7 +15,7 @@ class ClassTokenAttention(nn.Module):
         super().__init__()
         self.wte = nn.Embedding(11, 6)
         self.wpe = nn.Embedding(5, 6)
-        self.token = Parameter(1, 6)
+        self.token = nn.Parameter(torch.randn(1, 1, 6))
         self.c_attn = nn.Linear(6, 18)
         self.mixed = ScaledDotProductAttention(2, dropout=0.25)
         self.gain = nn.Parameter(torch.ones(6))
@@ -37,8 +37,7 @@ class ClassTokenAttention(nn.Module):
         wte = self.wte(tokens)
         wpe = self.wpe(torch.arange(tokens.shape[1], device=tokens.device).unsqueeze(0))
         embedded = torch.add(wte, wpe, alpha=0.5)
-        token = self.token()
-        x = torch.cat([token.expand(embedded.shape[0], -1, -1), embedded], dim=1)
+        x = torch.cat([self.token.expand(embedded.shape[0], -1, -1), embedded], dim=1)
         q, k, v = self.c_attn(x).chunk(3, -1)
         y_1 = self.mixed(q, k, v) + self.gain * x
         x = self.get_submodule("0")(-(y_1.select(1, 0) * (1 - self.gate(hint))))

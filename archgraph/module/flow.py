@@ -1,0 +1,125 @@
+"""What one `forward` does, as a graph of its own: calls of units stand in it as single nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from archgraph.graph import Edge, Graph, Node
+from archgraph.module.loops import Loop
+from archgraph.module.units import Layer, Ref, Unit, relative
+from archgraph.module.values import Shapes
+from archgraph.ops import OpCall
+from archgraph.ops.op import Op
+
+__all__ = ["LIST", "Flow", "flow_of"]
+
+LIST: Final = -1
+"""The element of a loop that is the list of all its copies give."""
+
+_CALL: Final = OpCall(Op("Call", "opaque", weight_layer=True))
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The layers and calls of one class, and the values between them."""
+
+    graph: Graph
+    values: dict[str, Ref]
+    """By edge: the value that it reads, as the whole graph calls it."""
+    names: dict[str, str]
+    """By node: what its value is called."""
+    calls: dict[str, Unit]
+    """By node that is a call: the unit."""
+    loops: dict[str, Loop]
+    """By node that is a loop: how it runs."""
+    ends: dict[str, int]
+    """By node that concatenates the list of a loop: the axis."""
+    tuples: frozenset[str]
+    """Nodes that give several values."""
+
+
+def flow_of(unit: Unit, graph: Graph, shapes: Shapes) -> Flow:
+    """Return what the `forward` of a unit does."""
+    return _Builder(unit, graph, shapes).build()
+
+
+class _Builder:
+    def __init__(self, unit: Unit, graph: Graph, shapes: Shapes) -> None:
+        self.unit, self.graph, self.shapes = unit, graph, shapes
+        self.nodes: list[Node] = []
+        self.edges: list[Edge] = []
+        self.flow = Flow(graph, {}, {}, {}, {}, {}, frozenset())
+        self.places: dict[Ref, tuple[str, int]] = {}
+        """By value: the node here that gives it, and which element."""
+
+    def build(self) -> Flow:
+        for k, (ref, name) in enumerate(self.unit.inputs.items()):
+            node = f"<{k}>"
+            self.nodes.append(replace(self.graph.node(ref[0]), name=node, kind="input", op=None))
+            self.flow.names[node] = "x" if name == "input" else name
+            self.places[ref] = (node, 0)
+        for part in self.unit.parts:
+            if isinstance(part, Layer):
+                self._layer(part)
+            else:
+                self._call(part)
+        if self.unit.loop is not None and self.unit.form == "class":
+            self.nodes = [n for n in self.nodes if n.kind == "input"]
+            self.edges.clear()
+            self._call(self.unit)
+        outputs = [(f"{k}", *self._place(ref)) for k, ref in enumerate(self.unit.outputs)]
+        tuples = {name for name, unit in self.flow.calls.items() if len(unit.outputs) > 1}
+        tuples |= {n.name for n in self.nodes if n.name in self.shapes.tuples}
+        graph = Graph(
+            name=self.unit.path,
+            nodes=tuple(self.nodes),
+            edges=tuple(replace(edge, index=i) for i, edge in enumerate(self.edges)),
+            outputs=tuple((str(element), node) for _, node, element in outputs),
+            loss=(),
+        )
+        return replace(self.flow, graph=graph, tuples=frozenset(tuples))
+
+    def _place(self, ref: Ref) -> tuple[str, int]:
+        return self.places.get(ref, ref)
+
+    def _name(self, node: str, path: str) -> None:
+        self.flow.names[node] = relative(path, self.unit.path) or "x"
+
+    def _layer(self, part: Layer) -> None:
+        self.nodes.append(part.node)
+        self._name(part.path, part.path)
+        for edge in self.graph.edges_into(part.path):
+            self._edge(edge, (edge.source, edge.element))
+
+    def _edge(self, edge: Edge, ref: Ref) -> None:
+        source, element = self._place(ref)
+        self.edges.append(replace(edge, source=source, element=element))
+        self.flow.values[edge.id] = ref
+
+    def _call(self, part: Unit) -> None:
+        loop = part.loop if part.form == "loop" or part is self.unit else None
+        node = part.path if part is not self.unit else "<loop>"
+        self.nodes.append(Node(name=node, op=_CALL, module=part.module))
+        self._name(node, part.path)
+        self.flow.calls[node] = part
+        for k, ref in enumerate(part.inputs if loop is None else loop.reads):
+            edge = Edge(source="", target=node, port=str(k), id=f"{node}<{k}>")
+            self._edge(edge, ref)
+        for k, ref in enumerate(part.outputs):
+            self.places[ref] = (node, k)
+        if loop is not None:
+            self.flow.loops[node] = loop
+            if loop.end is not None and (loop.end, 0) in part.outputs:
+                self._end(node, loop)
+
+    def _end(self, node: str, loop: Loop) -> None:
+        assert loop.end is not None
+        end = self.graph.node(loop.end)
+        self.nodes.append(replace(end, dims=()))
+        self._name(end.name, node if node != "<loop>" else "x")
+        edge = Edge(source=node, target=end.name, element=LIST, id=f"{node}<end>")
+        self.edges.append(edge)
+        self.flow.values[edge.id] = loop.start[0]
+        self.flow.ends[end.name] = next(i.dim for i in loop.inputs if i.dim is not None)
+        self.places[end.name, 0] = (end.name, 0)

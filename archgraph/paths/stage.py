@@ -1,0 +1,197 @@
+"""Stages: runs of like residual units, by which paths are told apart when there are too many.
+
+A stage is a repeat, the instances of one block, or layers that are named and numbered alike. What
+a path takes of a stage is counted: branches, weight layers or skips.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from archgraph.graph import Edge, Graph
+from archgraph.paths.walk import Walk
+
+__all__ = ["MAX_STAGES", "Grade", "Stages", "find_stages"]
+
+Grade: TypeAlias = Literal["branches", "weights", "skips"]
+
+MAX_STAGES: Final = 8
+"""With more stages, those within one part of the network are taken together."""
+
+_IMPLIED: Final = re.compile(r"~\d+$")
+_NUMBER: Final = re.compile(r"\d+$")
+_Key: TypeAlias = tuple[Hashable, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The stages of the paths of one walk: those of which not every path takes the same number."""
+
+    grade: Grade
+    names: tuple[str, ...]
+    most: tuple[int, ...]
+    """The most that any path takes of each stage."""
+    of_hop: Sequence[int | None]
+    """The stage of each hop that counts, None for those that do not."""
+    degrees: Sequence[int]
+    """How much each hop counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a hop counts."""
+
+    stage: _Key
+    scope: str
+    """What the stage is called, if nothing else there is a stage."""
+    unit: str
+    """The copy, the block or the layer: one of those that make up the stage."""
+    part: str
+    """What of the unit it is: `attn` and `mlp` of a transformer's block."""
+
+
+def find_stages(
+    graph: Graph,
+    paths: Walk,
+    grade: Grade,
+    fits: Callable[[Stages], bool],
+    edge: Callable[[int], Edge],
+) -> Stages:
+    """Return the finest stages that fit.
+
+    Args:
+        graph: The graph that the paths lead through.
+        paths: The paths, of which every hop enters a node of the graph.
+        grade: What is counted.
+        fits: Whether so many stages can be told apart; it is asked for fewer and fewer, and the
+            last, a single one, is not asked for.
+        edge: The graph's own edge at the end of a hop.
+    """
+    degrees = _degrees(paths, grade)
+    hops = [hop for node in reversed(paths.order) for hop in paths.steps[node] if degrees[hop]]
+    places = {hop: _place(graph, edge(hop)) for hop in hops}
+    levels: list[Callable[[_Place], _Key]] = [
+        lambda place: (place.stage,),
+        lambda place: (place.unit.partition(".")[0],),
+        lambda _: (),
+    ]
+    if grade == "branches":
+        levels.insert(0, lambda place: (place.stage, place.part))
+    for key in levels:
+        keys = {hop: key(place) for hop, place in places.items()}
+        stages = _stages(paths, grade, degrees, keys, places)
+        if len(stages.names) <= MAX_STAGES and fits(stages):
+            break
+    return stages
+
+
+def _degrees(paths: Walk, grade: Grade) -> Sequence[int]:
+    if grade == "weights":
+        return paths.weights
+    role = "branch" if grade == "branches" else "skip"
+    return [int(hop.role == role) for hop in paths.hops]
+
+
+# --- where a hop counts -------------------------------------------------------------------------
+
+
+def _place(graph: Graph, edge: Edge) -> _Place:
+    node = graph.node(edge.target)
+    # An implied product, say, is no part that anyone has named.
+    ends = (edge.target if _IMPLIED.search(edge.source) else edge.source, edge.target)
+    within = [graph.instances[path] for path in node.block if path in graph.instances]
+    repeat = next((instance for instance in reversed(within) if instance.kind == "repeat"), None)
+    if repeat is not None:
+        copy = _first(node.name.removeprefix(f"{repeat.path}."))
+        unit = f"{repeat.path}.{copy}"
+        # The sum or concatenation behind the last copy is in none.
+        source = ends[0].removeprefix(f"{repeat.path}.").partition(".")[2]
+        return _Place(("repeat", repeat.path), repeat.path, unit, _first(source))
+    block = next((instance for instance in within if instance.kind == "block"), None)
+    if block is not None:
+        scope = block.path.rpartition(".")[0]
+        part = _first(ends[0].removeprefix(f"{block.path}."))
+        return _Place(("block", scope, block.block), scope, block.path, part)
+    return _named(node.name)
+
+
+def _named(name: str) -> _Place:
+    """Return the place of a layer in no block: its name without its last number is the stage."""
+    words = name.split(".")
+    number = next((i for i in reversed(range(len(words))) if words[i].isdigit()), None)
+    if number is None:
+        return _Place(("name", _NUMBER.sub("", name)), "", name, "")
+    scope, part = ".".join(words[:number]), ".".join(words[number + 1 :])
+    return _Place(("name", scope), scope, name, part)
+
+
+def _first(name: str) -> str:
+    return name.partition(".")[0]
+
+
+# --- stages -------------------------------------------------------------------------------------
+
+
+def _stages(
+    paths: Walk,
+    grade: Grade,
+    degrees: Sequence[int],
+    keys: dict[int, _Key],
+    places: dict[int, _Place],
+) -> Stages:
+    """Return the stages that the keys make, without those of which all paths take as many."""
+    groups: dict[_Key, list[int]] = {}
+    for hop, key in keys.items():
+        groups.setdefault(key, []).append(hop)
+    varying: list[list[int]] = []
+    most: list[int] = []
+    for hops in groups.values():
+        least, greatest = _range(paths, {hop: degrees[hop] for hop in hops})
+        if least != greatest:
+            varying.append(hops)
+            most.append(greatest)
+    of_hop: list[int | None] = [None] * len(paths.hops)
+    for stage, hops in enumerate(varying):
+        for hop in hops:
+            of_hop[hop] = stage
+    names = _names([[places[hop] for hop in hops] for hops in varying])
+    return Stages(grade, tuple(names), tuple(most), of_hop, degrees)
+
+
+def _range(paths: Walk, degrees: dict[int, int]) -> tuple[int, int]:
+    """Return the least and the most that any path counts."""
+    found = {paths.end: (0, 0)}
+    for node in paths.order:
+        if node != paths.end:
+            steps = [(degrees.get(hop, 0), found[paths.targets[hop]]) for hop in paths.steps[node]]
+            least = min(own + further[0] for own, further in steps)
+            found[node] = least, max(own + further[1] for own, further in steps)
+    return found.get(paths.start, (0, 0))
+
+
+def _names(stages: list[list[_Place]]) -> list[str]:
+    if len(stages) == 1 and len({place.stage for place in stages[0]}) > 1:
+        return ["all"]
+    names = [_name(places, stages) for places in stages]
+    return [
+        name if names.count(name) == 1 else _ends(places)
+        for name, places in zip(names, stages, strict=True)
+    ]
+
+
+def _name(places: list[_Place], stages: list[list[_Place]]) -> str:
+    first = places[0]
+    if len({place.stage for place in places}) > 1:
+        return _first(first.unit)
+    alike = [other for other in stages if other[0].stage == first.stage]
+    neighbours = {other[0].stage for other in stages if other[0].scope == first.scope}
+    name = first.scope if first.scope and len(neighbours) == 1 else _ends(places)
+    return name if len(alike) == 1 or not first.part else f"{name}.{first.part}"
+
+
+def _ends(places: list[_Place]) -> str:
+    first, last = places[0].unit, places[-1].unit
+    return first if first == last else f"{first}…{last}"
