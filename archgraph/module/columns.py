@@ -66,9 +66,11 @@ class Numbers:
         self.contexts: dict[str, bool] = {}
         """By name that is used: whether only where a float is taken."""
         self._reserved = set(reserved)
-        own = dict(plan.full.instance.params)
+        own = [name for name, _ in plan.full.instance.params if name in plan.full.numbers]
         for name in plan.full.numbers:
-            self.given[name] = Given(name, "own" if name in own else "outer")
+            if name not in own:
+                self.given[name] = Given(name, "outer")
+        self.given |= {name: Given(name, "own") for name in own}
 
     def column(self, parts: Mapping[Unit, Part]) -> Column:
         """Return a column of one part for each unit that has it."""

@@ -13,6 +13,7 @@ from archgraph.module.classes import Plan, free_arguments
 from archgraph.module.columns import Column, Numbers
 from archgraph.module.containers import Element, is_counted, mapping, sequence, sequential
 from archgraph.module.expressions import names_in, substitute
+from archgraph.module.hoisting import hoist
 from archgraph.module.instances import place
 from archgraph.module.names import RESERVED, attribute, is_plain
 from archgraph.module.sizes import Sizes, Texts
@@ -106,7 +107,8 @@ class Constructor:
         self.outputs = [self.sizes.of.get(ref, ()) for ref in self.unit.outputs]
         self._note_numbers()
         kept = [f"self.{self._attribute(name)} = {name}" for name in self._kept]
-        return [statements[0], *kept, *statements[1:]]
+        taken = {*self.numbers.given, *self.network.class_names.values(), *RESERVED}
+        return hoist([statements[0], *kept, *statements[1:]], taken)
 
     def _inputs(self) -> None:
         units, single = self.plan.units, len(self.unit.inputs) == 1

@@ -25,6 +25,9 @@ _NESTING = 3
 """How many calls stand inside each other before a value gets a name."""
 _INDENT = 8
 
+_UNREAD = {"MultiheadAttention": "need_weights=False"}
+"""By op that returns a tuple: what spares it the making of all but the first element."""
+
 
 class Calls(Protocol):
     """How the code around it names what `forward` uses."""
@@ -301,8 +304,16 @@ class Forward:
         extra = self.calls.extra.get(node.name, ())
         names = [port.name for port in node.op.op.ports]
         if node.op.op.origin == "opaque" or list(ports) == names[: len(ports)]:
-            return [*ports.values(), *extra]
-        return [f"{port}={text}" for port, text in ports.items()]
+            return [*ports.values(), *extra, *self._unread(node)]
+        return [*(f"{port}={text}" for port, text in ports.items()), *self._unread(node)]
+
+    def _unread(self, node: Node) -> list[str]:
+        """Return what tells a layer that only the first element of its tuple is read."""
+        if node.op is None or node.op.op.origin != "torch.nn" or node.op.name not in _UNREAD:
+            return []
+        read = [edge.element for edge in self.graph.edges_out_of(node.name)]
+        read += [int(element) for element, output in self.graph.outputs if output == node.name]
+        return [] if any(read) else [_UNREAD[node.op.name]]
 
     def read(self, edge: Edge) -> str:
         """Return the text of the value that an edge reads."""

@@ -12,7 +12,7 @@ from archgraph.errors import UsageError
 from archgraph.graph import LOSS
 from archgraph.paths.enumerate import Path, iter_paths
 from archgraph.paths.walk import Walk, Walkers, walk
-from archgraph.paths.weight import EdgeWeight, exact_weight, scale_size
+from archgraph.paths.weight import EdgeWeight, exact_weights, scale_size
 
 __all__ = ["iter_ranked_paths", "rank_paths"]
 
@@ -38,7 +38,8 @@ def rank_paths(
         graph: A graph, a view, or a walk (which already knows both ends).
         wrt: A node, an input or a parameter.
         k: How many, at least 0.
-        weight: A non-negative number for each edge; |λ| by default. The sign is in `Path.scale`.
+        weight: A non-negative number for each edge, by a function or by its id: a bound, a measured
+            share; |λ| by default. The sign is in `Path.scale`.
         of: The node where the paths end, the loss by default.
 
     Raises:
@@ -67,12 +68,7 @@ def iter_ranked_paths(
     Lazy: it is not necessary to know beforehand how many are wanted.
     """
     paths = walk(graph, wrt, of)
-    chosen = weight or scale_size
-    weights = {
-        hop: exact_weight(chosen, paths.hops[hop])
-        for node in paths.order
-        for hop in paths.steps[node]
-    }
+    weights = exact_weights(paths, scale_size if weight is None else weight)
     # A product with a zero says nothing of the other factors, by which the ways from a node are
     # ordered; so paths of zero are kept apart, and come last, all of them ties.
     positive = (Path(paths, hops) for hops in _Ranking(paths, weights).iter_hops())

@@ -6,49 +6,27 @@ are few enough to be counted and ranked exactly, and none of their paths is ever
 
 from __future__ import annotations
 
-import heapq
-import math
-import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import islice
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from archgraph.errors import UsageError, suggest
 from archgraph.expression import Number
-from archgraph.graph import LOSS, Edge, Graph
+from archgraph.graph import LOSS, Graph
+from archgraph.paths.classes import PathClass, fits, iter_classes
 from archgraph.paths.enumerate import json_number
-from archgraph.paths.polynomial import (
-    Polynomial,
-    Semiring,
-    exponents,
-    monomial,
-    multiply,
-    of_part,
-)
 from archgraph.paths.stage import Grade, Stages, find_stages
-from archgraph.paths.view import View
+from archgraph.paths.view import View, view
 from archgraph.paths.walk import Walk, walk
 from archgraph.paths.weight import EdgeWeight, exact_weights, scale_size
 
-__all__ = ["MAX_CLASSES", "Route", "RouteOrder", "iter_routes", "rank_routes"]
-
-MAX_CLASSES: Final = 4096
-"""Stages that no node separates are told apart only if they make at most so many classes."""
+__all__ = ["Grade", "Route", "RouteOrder", "iter_routes", "rank_routes"]
 
 RouteOrder: TypeAlias = Literal["count", "lambda"] | EdgeWeight
 """What comes first: many paths, a large Σ|λ product| over them, or one of any other weights."""
-
-_Pair: TypeAlias = tuple[int, int]
-
-_COUNTS: Final[Semiring[int]] = Semiring(1, operator.add, operator.mul)
-_SUMS: Final[Semiring[Fraction]] = Semiring(Fraction(1), operator.add, operator.mul)
-_LENGTHS: Final[Semiring[_Pair]] = Semiring(
-    (0, 0),
-    lambda a, b: (min(a[0], b[0]), max(a[1], b[1])),
-    lambda a, b: (a[0] + b[0], a[1] + b[1]),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +88,8 @@ def rank_routes(
         >>> from archgraph.spec import load
         >>> for route in rank_routes(load("preact_resnet", depth=1001), "image", 2):
         ...     print(route, f"{route.count:.3g}", *route.weights)
-        stage1 55/111 · stage2 55/111 · stage3 55/111 7.52e+96 500 500
-        stage1 55/111 · stage2 55/111 · stage3 56/111 7.52e+96 503 503
+        stage1 55/111 · stage2 55/111 · stage3 55/111 7.45e+96 497 500
+        stage1 55/111 · stage2 55/111 · stage3 56/111 7.45e+96 500 503
     """
     if k < 0:
         raise UsageError(f"asked for the {k} first routes; give 0 or more")
@@ -157,30 +135,30 @@ def iter_routes(
         paths = walk(graph, wrt, of)
         edge = paths.hops.__getitem__
     weights = _weights(paths, by)
-    stages = find_stages(graph, paths, _grade(paths, grade), partial(_fits, paths), edge)
-    return _iter_routes(paths, stages, weights)
+    stages = find_stages(graph, paths, _grade(paths, grade), partial(fits, paths), edge)
+    live = [paths.hops[hop] for node in paths.order for hop in paths.steps[node]]
+    exact = all(hop.scale.exact for hop in live)
+    return (_route(stages, found, exact=exact) for found in iter_classes(paths, stages, weights))
 
 
-def _weights(paths: Walk, by: RouteOrder) -> dict[int, int | Fraction]:
-    """Return the weight of each hop by which routes are ranked, without the ones."""
-    if isinstance(by, str):
-        if by not in ("count", "lambda"):
-            close = suggest(by, ("count", "lambda"))
-            hint = f"; did you mean {close!r}?" if close else ""
-            raise UsageError(f"routes are ranked by count, lambda or weights, not by {by!r}{hint}")
-        weights = exact_weights(paths, scale_size) if by == "lambda" else {}
-    else:
-        weights = exact_weights(paths, by)
-    return {hop: weight for hop, weight in weights.items() if weight != 1}
+def _weights(paths: Walk, by: RouteOrder) -> dict[int, int | Fraction] | None:
+    """Return the weights of the hops by which routes are ranked; None if all are 1."""
+    if isinstance(by, str) and by not in ("count", "lambda"):
+        close = suggest(by, ("count", "lambda"))
+        hint = f"; did you mean {close!r}?" if close else ""
+        raise UsageError(f"routes are ranked by count, lambda or weights, not by {by!r}{hint}")
+    if by == "count":
+        return None
+    weights = exact_weights(paths, scale_size if isinstance(by, str) else by)
+    return None if all(weight == 1 for weight in weights.values()) else weights
 
 
 def _grade(paths: Walk, grade: Grade | None) -> Grade:
     if grade is None:
-        live = [paths.steps[node] for node in paths.order]
-        roles = [{paths.hops[hop].role for hop in hops} for hops in live]
-        branches = any("branch" in found for found in roles)
-        reread = any({"branch", "skip"} <= found for found in roles)
-        return "branches" if branches and not reread else "weights"
+        leaving = [{paths.hops[hop].role for hop in paths.steps[node]} for node in paths.order]
+        branches = any("branch" in roles for roles in leaving)
+        read_again = any({"branch", "skip"} <= roles for roles in leaving)
+        return "branches" if branches and not read_again else "weights"
     if grade not in get_args(Grade):
         close = suggest(grade, get_args(Grade))
         hint = f"; did you mean {close!r}?" if close else ""
@@ -188,93 +166,26 @@ def _grade(paths: Walk, grade: Grade | None) -> Grade:
     return grade
 
 
-# --- groups of stages ---------------------------------------------------------------------------
+def _route(stages: Stages, found: PathClass, *, exact: bool) -> Route:
+    least, greatest = found.scale
+    return Route(
+        grade=stages.grade,
+        stages=stages.names,
+        taken=found.taken,
+        most=stages.most,
+        count=found.count,
+        scale=(_number(least, exact=exact), _number(greatest, exact=exact)),
+        weights=found.weights,
+        total=_number(found.total, exact=True),
+    )
 
 
-def _groups(paths: Walk, stages: Stages) -> dict[tuple[int, ...], list[tuple[int, ...]]]:
-    """Return the parts of the walk by the stages that they are about.
-
-    Stages that meet in one part belong together, and so do those that meet them elsewhere.
-    """
-    group: dict[int, frozenset[int]] = {}
-    found: list[tuple[frozenset[int], tuple[int, ...]]] = []
-    for part in paths.parts:
-        hops = (hop for node in part[1:] for hop in paths.steps[node])
-        met = frozenset(stage for hop in hops if (stage := stages.of_hop[hop]) is not None)
-        found.append((met, part))
-        joined = met.union(*(group.get(stage, ()) for stage in met))
-        group.update(dict.fromkeys(joined, joined))
-    groups: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
-    for met, part in found:
-        key = tuple(sorted(group[min(met)])) if met else ()
-        groups.setdefault(key, []).append(part)
-    return groups
-
-
-def _fits(paths: Walk, stages: Stages) -> bool:
-    sizes = (math.prod(stages.most[stage] + 1 for stage in key) for key in _groups(paths, stages))
-    return max(sizes, default=1) <= MAX_CLASSES
-
-
-@dataclass(frozen=True, slots=True)
-class _Class:
-    """What is known of all ways through some parts of a walk that take the same of their stages."""
-
-    taken: tuple[int, ...]
-    total: int
-    count: int
-    weights: _Pair
-    scale: _Pair
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """The classes of some stages, the largest total first."""
-
-    stages: tuple[int, ...]
-    classes: list[_Class]
-    total_unit: int
-    """What totals are to be divided by: the common denominator."""
-    scale_unit: int
-
-
-class _Grouping:
-    """Adds up over the parts of one walk."""
-
-    def __init__(self, paths: Walk, stages: Stages, weights: Mapping[int, Exact]) -> None:
-        self.paths = paths
-        hops = range(len(paths.hops))
-        self.monomials = [monomial(stages.of_hop[hop], stages.degrees[hop]) for hop in hops]
-        self.weights: list[Exact] = [weights.get(hop, 1) for hop in hops]
-        self.weighted = bool(weights)
-        scales = [_exact(hop.scale.value) for hop in paths.hops]
-        self.scales = [(scale, scale) for scale in scales]
-        live = [hop for node in paths.order for hop in paths.steps[node]]
-        self.scaled = any(scales[hop] != 1 for hop in live)
-        self.exact = all(paths.hops[hop].scale.exact for hop in live)
-        self.lengths = [(weight, weight) for weight in paths.weights]
-
-    def group(self, stages: tuple[int, ...], parts: Sequence[tuple[int, ...]]) -> _Group:
-        counts = self._product(parts, _COUNTS, [1] * len(self.monomials))
-        lengths = self._product(parts, _LENGTHS, self.lengths)
-        totals, total_unit = counts, 1
-        if self.weighted:
-            totals, total_unit = self._scaled(parts, _SUMS, self.weights, _whole)
-        scales, scale_unit = dict.fromkeys(counts, (1, 1)), 1
-        if self.scaled:
-            scales, scale_unit = self._scaled(parts, _RANGES, self.scales, _whole_pair)
-        classes = [
-            _Class(exponents(key, stages), totals[key], count, lengths[key], scales[key])
-            for key, count in counts.items()
-        ]
-        classes.sort(key=lambda found: (-found.total, found.taken))
-        return _Group(stages, classes, total_unit, scale_unit)
-
-    def _product(
-        self, parts: Sequence[tuple[int, ...]], ring: Semiring[T], coefficients: Sequence[T]
-    ) -> Polynomial[T]:
-        product: Polynomial[T] = {0: ring.one}
-        for part in parts:
-            factor = of_part(self.paths, part, ring, self.monomials, coefficients)
-            product = multiply(product, factor, ring)
-        return product
+def _number(value: int | Fraction, *, exact: bool) -> Number:
+    """Return a number as everywhere else: a float if a λ in it is one and a float can hold it."""
+    if exact:
+        return value.numerator if value.denominator == 1 else value
+    try:
+        rounded = float(value)
+    except OverflowError:
+        return value
+    return rounded if rounded or not value else value

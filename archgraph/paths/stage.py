@@ -100,22 +100,37 @@ def _degrees(paths: Walk, grade: Grade) -> Sequence[int]:
 
 def _place(graph: Graph, edge: Edge) -> _Place:
     node = graph.node(edge.target)
-    # An implied product, say, is no part that anyone has named.
-    ends = (edge.target if _IMPLIED.search(edge.source) else edge.source, edge.target)
     within = [graph.instances[path] for path in node.block if path in graph.instances]
     repeat = next((instance for instance in reversed(within) if instance.kind == "repeat"), None)
     if repeat is not None:
         copy = _first(node.name.removeprefix(f"{repeat.path}."))
-        unit = f"{repeat.path}.{copy}"
         # The sum or concatenation behind the last copy is in none.
-        source = ends[0].removeprefix(f"{repeat.path}.").partition(".")[2]
-        return _Place(("repeat", repeat.path), repeat.path, unit, _first(source))
+        part = _maker(graph, edge).removeprefix(f"{repeat.path}.").partition(".")[2]
+        unit = f"{repeat.path}.{copy}"
+        return _Place(("repeat", repeat.path), repeat.path, unit, _first(part))
     block = next((instance for instance in within if instance.kind == "block"), None)
     if block is not None:
         scope = block.path.rpartition(".")[0]
-        part = _first(ends[0].removeprefix(f"{block.path}."))
-        return _Place(("block", scope, block.block), scope, block.path, part)
+        part = _maker(graph, edge).removeprefix(f"{block.path}.")
+        return _Place(("block", scope, block.block), scope, block.path, _first(part))
     return _named(node.name)
+
+
+def _maker(graph: Graph, edge: Edge) -> str:
+    """Return the weight layer behind which nothing but one-input layers lead to an edge.
+
+    If there is none, the layer that the edge leaves or, if no one has named that, enters.
+    """
+    name = edge.source
+    while name in graph.positions:
+        op = graph.node(name).op
+        if op is not None and op.op.weight_layer:
+            return name
+        into = graph.edges_into(name)
+        if len(into) != 1 or op is None:
+            return edge.target if _IMPLIED.search(edge.source) else edge.source
+        name = into[0].source
+    return edge.target
 
 
 def _named(name: str) -> _Place:

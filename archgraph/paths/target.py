@@ -63,7 +63,9 @@ def resolve(graph: Graph, name: str) -> Target:
     users = graph.parameter_users.get(name)
     if users is None:
         raise TargetError(_unknown(graph, name))
-    return Target(name, "parameter", entries=tuple(_entries(graph, name, users)), parameters=(name,))
+    return Target(
+        name, "parameter", entries=tuple(_entries(graph, name, users)), parameters=(name,)
+    )
 
 
 def _all_of(graph: Graph, name: str) -> Target:

@@ -31,7 +31,8 @@ def draw_networks(graph: Graph, *, networks: int, batch: int, seed: int, train: 
 
     Cost: one compiled module, one forward and one backward pass per network.
     """
-    runs = [_Network(graph, batch, seed + i, train=train).run() for i in range(networks)]
+    kind = type(compile(graph, seed=seed))  # whose text is written once
+    runs = [_Network(graph, kind, batch, seed + i, train=train).run() for i in range(networks)]
     result = Sweep()
     for field in ("energies", "second_moments", "parameters"):
         names = getattr(runs[0], field)
@@ -47,9 +48,13 @@ def draw_networks(graph: Graph, *, networks: int, batch: int, seed: int, train: 
 class _Network:
     """One real network, run node by node so that every value can be differentiated by."""
 
-    def __init__(self, graph: Graph, batch: int, seed: int, *, train: bool) -> None:
+    def __init__(
+        self, graph: Graph, kind: type[nn.Module], batch: int, seed: int, *, train: bool
+    ) -> None:
         self.graph, self.seed = graph, seed
-        self.module = compile(graph, seed=seed, dtype=torch.float64).train(train)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.module = kind().double().train(train)
         for part in self.module.modules():
             if getattr(part, "inplace", False) is True:
                 part.inplace = False  # type: ignore[assignment]

@@ -157,9 +157,8 @@ def test_shares_that_are_not_conserved_are_never_shown(monkeypatch):
     tape = recorded(residual_graph(2))
     original = tape_module.Tape.push
 
-    def lossy(self, position, cotangent, tangents):
-        tangent, pulled = original(self, position, cotangent, tangents)
-        return {k: t * 1.001 for k, t in tangent.items()}, pulled
+    def lossy(self, position, tangents):
+        return {k: t * 1.001 for k, t in original(self, position, tangents).items()}
 
     monkeypatch.setattr(tape_module.Tape, "push", lossy)
     with pytest.raises(GradientError, match="not conserved"):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from torch import nn
 
 from archgraph.errors import GradientError, UsageError
-from archgraph.gradient import merging, record, tolerance_of
+from archgraph.gradient import Tape, merging, record, tolerance_of
 from archgraph.gradient.recording import _Recorder
 from archgraph.graph import GraphBuilder, Scale, Term
 from archgraph.module.loss import loss
@@ -149,19 +149,57 @@ def test_a_broken_tape_is_caught(monkeypatch, broken):
 merging_merge = merging.merge
 
 
-def test_wrong_gradients_of_right_values_are_caught(monkeypatch):
-    class Halved(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, value):
-            return value.clone()
+def test_wrong_gradients_of_right_merges_are_caught(monkeypatch):
+    original = merging.Merge.pull
 
-        @staticmethod
-        def backward(ctx, cotangent):
-            return cotangent / 2
+    def halved(self, slot, cotangent):
+        received = original(self, slot, cotangent)
+        return received / 2 if self.kind == "add" else received
 
-    monkeypatch.setattr(merging, "merge", lambda *args: Halved.apply(merging_merge(*args)))
+    monkeypatch.setattr(merging.Merge, "pull", halved)
     with pytest.raises(GradientError, match="∂L/∂"):
         recorded(residual(1))
+
+
+class Halved(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value):
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, cotangent):
+        return cotangent / 2
+
+
+def test_a_gradient_that_is_wrong_only_where_a_layer_ends_is_caught(monkeypatch):
+    original = Tape.pull
+
+    def wrong(self, position, cotangent, **options):
+        if self.graph.nodes[position].name == "act0":  # a cotangent is right again behind it
+            cotangent = {k: t / 2 for k, t in cotangent.items()}
+        pull = original(self, position, cotangent, **options)
+        if self.graph.nodes[position].name == "act0":
+            pull.edges.update({k: 2 * t for k, t in pull.edges.items()})
+        if self.graph.nodes[position].name == "drop0":
+            pull.edges.update({k: t * 1.01 for k, t in pull.edges.items()})
+        return pull
+
+    monkeypatch.setattr(Tape, "pull", wrong)
+    with pytest.raises(GradientError, match="∂L/∂"):
+        recorded(residual(1), batch=3)
+
+
+def test_wrong_gradients_of_right_layers_are_caught():
+    graph = residual(1)
+    module, drawn = made(graph)
+    original = module.forward
+
+    def forward(x):
+        return Halved.apply(original(x))
+
+    module.forward = forward
+    with pytest.raises(GradientError, match="∂L/∂"):
+        record(graph, module, drawn)
 
 
 def test_other_masks_than_the_module_s_are_caught(monkeypatch):

@@ -118,7 +118,6 @@ CASES: tuple[Case, ...] = (
     _torchvision("densenet", "densenet201", depth=201),
     _torchvision("vgg_bn", "vgg11_bn", size=32, depth=11),
     _torchvision("vgg_bn", "vgg16_bn", size=32),
-    _torchvision("vgg_bn", "vgg19_bn", size=32, depth=19),
     _torchvision("squeezenet", "squeezenet1_0"),
     _torchvision("squeezenet", "squeezenet1_1", early=True),
     _torchvision("googlenet", "googlenet"),

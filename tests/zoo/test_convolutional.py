@@ -1,4 +1,4 @@
-"""The papers' convolutional networks: parameters, paths and starting points, against what is published.
+"""The papers' convolutional networks, against what is published of them.
 
 Sums of parameters are written out here from the papers' tables; where the paper prints a total, the
 sum is held against it too.
