@@ -75,13 +75,13 @@ class GPT(nn.Module):
     """A pre-LN transformer with the state of the spec `gpt2`."""
 
     def __init__(
-        self, *, depth: int, d: int, heads: int, vocab: int, context: int, dropout: float
+        self, *, depth: int, d: int, heads: int, vocab: int, context: int, p: float
     ) -> None:
         super().__init__()
         self.wte = nn.Embedding(vocab, d)
         self.wpe = nn.Embedding(context, d)
-        self.drop = nn.Dropout(dropout)
-        self.h = nn.Sequential(*(Block(d, heads, dropout) for _ in range(depth)))
+        self.drop = nn.Dropout(p)
+        self.h = nn.Sequential(*(Block(d, heads, p) for _ in range(depth)))
         self.ln_f = nn.LayerNorm(d)
         self.lm_head = nn.Linear(d, vocab, bias=False)
         self.lm_head.weight = self.wte.weight

@@ -27,13 +27,22 @@ def run_paths(arguments: argparse.Namespace) -> int:
     from archgraph.paths.listing import list_paths
 
     graph = load_spec(arguments)
+    weight, top = None, arguments.top
+    if arguments.rank_by is not None:
+        from archgraph.cli.weights import read_weights
+
+        weight = read_weights(arguments.rank_by, graph, arguments.wrt, arguments.view)
+        top = arguments.limit if top is None else top
     listed = list_paths(
         graph,
         arguments.wrt,
         view=arguments.view,
         limit=arguments.limit,
-        top=arguments.top,
+        top=top,
         assume=arguments.assume,
+        weight=weight,
+        routes=arguments.routes,
+        grade=arguments.grade,
     )
     if arguments.json:
         print_json(listed.to_dict())
@@ -55,7 +64,7 @@ def _print_paths(graph: Graph, listed: PathList) -> None:
     columns = ["path", "edges", "weights", "skips", "λ", *(["factor"] if numbered else [])]
     rows = [
         [
-            str(item.path),
+            listed.text(item.path),
             item.path.length,
             item.path.weights,
             item.path.skips,
@@ -67,6 +76,30 @@ def _print_paths(graph: Graph, listed: PathList) -> None:
     print_table(columns, rows, right=columns[1:])
     if len(listed.paths) < listed.count:
         say(f"{len(listed.paths)} of {listed.count} paths; --limit N lists more")
+    if listed.routes:
+        _print_routes(listed)
+
+
+def _print_routes(listed: PathList) -> None:
+    grade = listed.routes[0].grade
+    if listed.tied:
+        say(f"all of these paths have the same |λ|; by {grade} taken of each stage they are")
+    columns = [grade, "paths", "of all", "λ", "weights"]
+    rows = [
+        [
+            str(route),
+            format_number(route.count),
+            f"{100 * (route.count / listed.count):.3g} %",
+            _range(*map(format_number, route.scale)),
+            _range(*map(str, route.weights)),
+        ]
+        for route in listed.routes
+    ]
+    print_table(columns, rows, right=columns[1:])
+
+
+def _range(least: str, greatest: str) -> str:
+    return least if least == greatest else f"{least} … {greatest}"
 
 
 def _paths(count: int) -> str:
@@ -82,7 +115,12 @@ def run_derive(arguments: argparse.Namespace) -> int:
 
     graph = load_spec(arguments)
     derivation = derive(
-        graph, arguments.wrt, of=arguments.of, view=arguments.view, form=arguments.form
+        graph,
+        arguments.wrt,
+        of=arguments.of,
+        view=arguments.view,
+        form=arguments.form,
+        max_terms=arguments.max_terms,
     )
     numbers = None
     if arguments.numbers:

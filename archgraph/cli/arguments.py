@@ -107,6 +107,25 @@ def _analysis_verbs(verbs: Any) -> None:
     paths.add_argument("--limit", type=_count, default=20, metavar="N", help="list at most N paths")
     paths.add_argument("--top", type=_count, metavar="K", help="list the K paths of largest |λ|")
     paths.add_argument(
+        "--rank-by",
+        metavar="FILE",
+        help="rank by these weights of edges instead: JSON of numbers by edge id, or what "
+        "decompose --by edge --json printed",
+    )
+    paths.add_argument(
+        "--routes",
+        type=_count,
+        nargs="?",
+        const=10,
+        metavar="K",
+        help="list K classes of paths too, by what they take of each stage (default 10)",
+    )
+    paths.add_argument(
+        "--grade",
+        choices=("branches", "weights", "skips"),
+        help="what routes count of each stage (default branches, where there are any)",
+    )
+    paths.add_argument(
         "--assume",
         action="append",
         default=[],
@@ -118,6 +137,9 @@ def _analysis_verbs(verbs: Any) -> None:
     _view(derive, "state")
     derive.add_argument("--of", default="L", metavar="NODE", help="what is derived (default L)")
     derive.add_argument("--form", choices=("partials", "local", "nested"), help="one form only")
+    derive.add_argument(
+        "--max-terms", type=_count, default=64, metavar="N", help="keep N terms (default 64)"
+    )
     derive.add_argument("--latex", action="store_true", help="print LaTeX")
     derive.add_argument("--numbers", action="store_true", help="put in the numbers of one pass")
     _measured(derive, batch=1)

@@ -4,10 +4,12 @@ May import `errors`, `graph`, `paths` and `module`, and nothing that imports the
 """
 
 from archgraph.gradient.flow import EdgeFlow, edge_flow
+from archgraph.gradient.headline import Headline, headline
 from archgraph.gradient.numbers import Numbers, TermNumbers, evaluate
 from archgraph.gradient.once import run_once
+from archgraph.gradient.parts import Decomposition, Part
 from archgraph.gradient.recording import autograd, record
-from archgraph.gradient.splitting import Decomposition, Part, decompose, path_gradients
+from archgraph.gradient.splitting import decompose, path_gradients
 from archgraph.gradient.tape import Cotangents, Pull, Tape
 from archgraph.gradient.tolerance import TOLERANCES, Tolerance, as_dtype, tolerance_of
 
@@ -16,6 +18,7 @@ __all__ = [
     "Cotangents",
     "Decomposition",
     "EdgeFlow",
+    "Headline",
     "Numbers",
     "Part",
     "Pull",
@@ -27,6 +30,7 @@ __all__ = [
     "decompose",
     "edge_flow",
     "evaluate",
+    "headline",
     "path_gradients",
     "record",
     "run_once",

@@ -93,7 +93,7 @@ def inner(left: Bundle, right: Bundle, norms: tuple[float, float] | None = None)
     sizes = norms or (norm(left), norm(right))
     if 0.0 in sizes:
         return 0.0
-    if all(_in_range(n * n, bundle) for n, bundle in zip(sizes, (left, right), strict=True)):
+    if _in_range(sizes[0] ** 2, left) and _in_range(sizes[1] ** 2, right):
         return _plain(left, right)
     lefts, left_largest = _scaled(left)
     rights, right_largest = _scaled(right)
@@ -108,7 +108,8 @@ def fingerprint(tensor: Tensor) -> tuple[float, float]:
     """
     flat = _flat(tensor)
     signs = _signs(flat.dtype, flat.device)
-    product = sum(float(torch.dot(run, signs[: len(run)])) for run in flat.split(len(signs)))
+    runs = torch.split(flat, len(signs))
+    product = sum(float(torch.dot(run, signs[: len(run)])) for run in runs)
     return norm({0: tensor}), product
 
 
@@ -162,7 +163,7 @@ def _dot(left: Tensor, right: Tensor) -> float:
         first, second = first.double(), second.double()
     if first.numel() <= _RUN:
         return float(torch.dot(first, second))
-    runs = zip(first.split(_RUN), second.split(_RUN), strict=True)
+    runs = zip(torch.split(first, _RUN), torch.split(second, _RUN), strict=True)
     return sum(float(torch.dot(a, b)) for a, b in runs)
 
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from archgraph.gradient.merging import Merge
+from archgraph.graph import Node
 
-__all__ = ["Cell", "ParameterUse", "Port", "Scaling"]
+__all__ = ["Cell", "ParameterUse", "Port", "Scaling", "as_elements", "call_layer"]
 
 ParameterUse: TypeAlias = tuple[str, int | None]
 """A parameter at one of its users: its name, and the edge that it scales if it is a λ."""
@@ -89,3 +90,17 @@ class Cell:
     def uses(self) -> tuple[ParameterUse, ...]:
         """The uses of parameters here, those of learnable λ included."""
         return (*self.parameters, *self.scales)
+
+
+def call_layer(operation: Callable[..., Any], node: Node, ports: Mapping[str, Tensor]) -> Any:
+    """Call a node's operation on the tensors of its ports."""
+    assert node.op is not None
+    if node.op.op.origin == "opaque":
+        return operation(*ports.values())  # whose own names for its arguments are not known
+    return operation(**ports)
+
+
+def as_elements(value: Any) -> dict[int, Tensor]:
+    """Return the tensors of an op's result by element: the result itself is element 0."""
+    items = value if isinstance(value, tuple | list) else (value,)
+    return {i: item for i, item in enumerate(items) if isinstance(item, Tensor)}

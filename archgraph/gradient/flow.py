@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import torch
 from torch import Tensor
 
 from archgraph.errors import GradientError
 from archgraph.gradient.bundle import Bundle, inner, norm
-from archgraph.gradient.routes import entering, gradient_at, own_hops, uncancelled
 from archgraph.gradient.cell import ParameterUse
+from archgraph.gradient.routes import entering, gradient_at, own_hops, uncancelled
 from archgraph.gradient.tape import Cotangents, Tape
 from archgraph.gradient.tolerance import tolerance_of
 from archgraph.graph import LOSS
 from archgraph.paths.walk import Walk, walk
 
-__all__ = ["EdgeFlow", "edge_flow"]
+__all__ = ["EdgeFlow", "backward_sweep", "edge_flow"]
 
 ROUNDING: Final = "∂{of}/∂{wrt} is zero but for rounding, so shares are not defined"
 ZERO: Final = "∂{of}/∂{wrt} is exactly zero, so shares are not defined"
@@ -43,6 +42,8 @@ class EdgeFlow:
     """By node: norm of ∂L/∂node."""
     node_rms: Mapping[str, float]
     """By node: root mean square of ∂L/∂node per element."""
+    elements: int
+    """How many numbers there are in ∂L/∂wrt."""
     residual: float
     """Worst violation of conservation at a node, relative to max(1, Σ|share| there)."""
     note: str | None = None
@@ -73,7 +74,7 @@ def edge_flow(tape: Tape, wrt: str, *, of: str = LOSS, seed: Tensor | None = Non
         F. L. Bauer, Computational graphs and rounding error, SIAM J. Numer. Anal. 11 (1974).
     """
     paths = walk(tape.graph, wrt, of)
-    cotangents = _swept(tape, paths, wrt, of, seed)
+    cotangents = backward_sweep(tape, paths, wrt, of, seed)
     gradient = gradient_at(tape, cotangents, wrt)
     size = norm(gradient)
     sweep = _ForwardSweep(tape, paths, wrt, cotangents, gradient)
@@ -92,14 +93,31 @@ def edge_flow(tape: Tape, wrt: str, *, of: str = LOSS, seed: Tensor | None = Non
     )
 
 
-def _swept(tape: Tape, paths: Walk, wrt: str, of: str, seed: Tensor | None) -> Cotangents:
-    """Return the backward sweep, along the paths only unless it is known anyway."""
-    if tape.swept is not None and of == LOSS and seed is None:
+def backward_sweep(
+    tape: Tape,
+    paths: Walk,
+    wrt: str,
+    of: str,
+    seed: Tensor | None,
+    avoided: Collection[int] = (),
+) -> Cotangents:
+    """Return the cotangents on the way from `of` to `wrt`, with what each edge delivers.
+
+    Args:
+        tape: A recorded pass.
+        paths: From `wrt` to `of`.
+        wrt: A node, an input or parameters.
+        of: Where the sweep starts.
+        seed: The cotangent there; default ones.
+        avoided: Hops that are left out, as if they were not there.
+
+    Cost: one backward pass along the paths; nothing if the tape has it already.
+    """
+    if tape.swept is not None and of == LOSS and seed is None and not avoided:
         return tape.swept
-    graph = tape.graph
-    live = {hop for hops in paths.steps for hop in hops}
+    live = {hop for hops in paths.steps for hop in hops}.difference(avoided)
     uses: dict[int, list[ParameterUse]] = {}
-    for hop, own in own_hops(graph, wrt).items():
+    for hop, own in own_hops(tape.graph, wrt).items():
         if hop in live:
             uses.setdefault(paths.targets[hop], []).extend(use for use in own.values() if use)
     return tape.cotangents(of, seed, along=live, uses=uses, edges=True)
@@ -154,7 +172,7 @@ class _ForwardSweep:
             self.norms[hop] = self.norm(delivered)
             self.products[hop] = self._product(self._source(hop), delivered, read)
             if hop not in self.own:
-                tangents |= {hop: tensor for tensor in read.values()}
+                tangents.update((hop, tensor) for tensor in read.values())
                 continue
             for element, use in self.own[hop].items():
                 if use is None:
@@ -227,6 +245,7 @@ class _ForwardSweep:
             node_shares={names[position]: _over(p, whole) for position, p in self.through.items()},
             node_norms={names[p]: n for p, n in norms.items()},
             node_rms={names[p]: n / math.sqrt(self._elements(p)) for p, n in norms.items()},
+            elements=self._elements(self.paths.start),
             residual=0.0 if note else max((self._violation(p, size) for p in live), default=0.0),
             note=note,
         )

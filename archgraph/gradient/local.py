@@ -9,20 +9,23 @@ not off the graph, since a module may hold another layer than it was compiled wi
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from archgraph.errors import GradientError
 from archgraph.gradient.bundle import Bundle, differentiable
-from archgraph.gradient.cell import Cell, ParameterUse
+from archgraph.gradient.cell import Cell, ParameterUse, as_elements, call_layer
+from archgraph.graph import Node
 from archgraph.ops.catalogue import get
 
-__all__ = ["OnceOnlyError", "Source", "jvp", "vjp", "vjp_many"]
+__all__ = ["OnceOnlyError", "Source", "jvp", "run_on_duals", "vjp", "vjp_many"]
 
 Source: TypeAlias = str | ParameterUse
 """What an op depends on: a port by name, or a parameter by use."""
@@ -94,7 +97,7 @@ def vjp_many(
         if rule is not None:
             return {port: rule(stack)}
     rows = [vjp(cell, {element: cotangent}, sources) for cotangent in stack]
-    return {source: torch.stack(parts) for source, parts in zip(sources, zip(*rows), strict=True)}
+    return {source: torch.stack([row[i] for row in rows]) for i, source in enumerate(sources)}
 
 
 def _tensor(cell: Cell, source: Source) -> Tensor:
@@ -147,7 +150,8 @@ def _pull_convolution(layer: Any, stack: Tensor, shape: torch.Size) -> Tensor:
         layer.groups,
         (True, False, False),
     )
-    return found.reshape(len(stack), *shape)
+    result: Tensor = found.reshape(len(stack), *shape)
+    return result
 
 
 # --- forwards ---------------------------------------------------------------------------------
@@ -213,6 +217,33 @@ def _push_by_differentiating(cell: Cell, tangents: Mapping[Source, Tensor]) -> B
     if all(t is None for t in found):
         raise OnceOnlyError("its derivative is a constant to torch")
     return {k: t for k, t in zip(seeds, found, strict=True) if t is not None}
+
+
+def run_on_duals(
+    cell: Cell, node: Node, tangents: Mapping[Source, Tensor]
+) -> tuple[Bundle, Bundle]:
+    """Run an op once more on dual numbers: its value, and J·tangent, by element.
+
+    Args:
+        cell: The node, whose random state and mode are those in which it was recorded.
+        node: The same in the graph.
+        tangents: By port; one that is left out is zero.
+
+    Raises:
+        RuntimeError: a part of the op has no rule for dual numbers.
+    """
+    with warnings.catch_warnings(), forward_ad.dual_level():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of torch, about itself
+        duals = {name: port.leaf.detach() for name, port in cell.ports.items()}
+        for name in duals.keys() & tangents.keys():
+            duals[name] = forward_ad.make_dual(duals[name], tangents[name])  # type: ignore[no-untyped-call]
+        assert cell.layer is not None
+        returned = as_elements(call_layer(cell.layer, node, duals))
+        unpack: Callable[[Tensor], Any] = forward_ad.unpack_dual
+        pairs = {k: unpack(tensor) for k, tensor in returned.items()}
+        values = {k: pair.primal.detach() for k, pair in pairs.items()}
+        moved = {k: p.tangent.detach() for k, p in pairs.items() if p.tangent is not None}
+    return values, moved
 
 
 def _linear(cell: Cell) -> Callable[[Tensor], Any] | None:

@@ -155,7 +155,9 @@ class Merge:
         assert self.dim is not None
         axis = self.dim % len(self.shape)
         start = sum(value.shape[axis] for value, _, _ in self.terms[:slot])
-        return cotangent.narrow(self._ahead(cotangent) + axis, start, self.terms[slot][0].shape[axis])
+        return cotangent.narrow(
+            self._ahead(cotangent) + axis, start, self.terms[slot][0].shape[axis]
+        )
 
 
 def _fold(tensor: Tensor, shape: torch.Size, ahead: int) -> Tensor:

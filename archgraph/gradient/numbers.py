@@ -197,9 +197,7 @@ class _Evaluation:
         uses = {hop: self.own[hop] for hop in hops if hop in self.own}
         edges = [hop for hop in hops if hop not in uses]
         parameters = tuple(use for given in uses.values() for use in given.values() if use)
-        pull = self.tape.pull(
-            graph.position(name), cotangent, edges=edges, parameters=parameters
-        )
+        pull = self.tape.pull(graph.position(name), cotangent, edges=edges, parameters=parameters)
         for given in uses.values():
             for element, gradient in received(given, cotangent, pull).items():
                 accumulate(arrived[self.view.wrt], element, gradient)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from archgraph.errors import GradientError
 from archgraph.gradient import merging
 from archgraph.gradient.bundle import Bundle, differentiable
-from archgraph.gradient.cell import Cell, ParameterUse, Port, Scaling
+from archgraph.gradient.cell import Cell, ParameterUse, Port, Scaling, as_elements, call_layer
 from archgraph.gradient.environment import RandomState, forked, prepared, preserved_buffers
-from archgraph.gradient.reference import as_elements, may_overwrite, run
+from archgraph.gradient.reference import may_overwrite, run
 from archgraph.gradient.tape import Tape
 from archgraph.gradient.verification import verify
 from archgraph.graph import LOSS, Edge, Graph, Node
@@ -185,7 +185,11 @@ class _Recorder:
         }
 
     def _port(
-        self, kind: EdgeKind, edges: Sequence[int], terms: Mapping[int, merging.Term], dim: int | None
+        self,
+        kind: EdgeKind,
+        edges: Sequence[int],
+        terms: Mapping[int, merging.Term],
+        dim: int | None,
     ) -> Port:
         given = tuple(terms[e] for e in edges)
         with torch.set_grad_enabled(not self.cut):
@@ -226,7 +230,7 @@ class _Recorder:
             return next(iter(values.values()))
         if node.name in self.tape.random_states:
             self.tape.random_states[node.name].restore()
-        return _call(layer, node, values)
+        return call_layer(layer, node, values)
 
     def _loss(self, ports: Mapping[str, Port], terms: Mapping[int, merging.Term]) -> Tensor:
         summands = []
@@ -248,11 +252,3 @@ def _held(module: nn.Module, node: Node) -> list[str]:
         return []
     path = node.module or node.name
     return [f"{path}.{name}" for name, _ in module.get_submodule(path).named_parameters()]
-
-
-def _call(operation: Callable[..., Any], node: Node, ports: Mapping[str, Tensor]) -> Any:
-    """Call a node's operation on the tensors of its ports."""
-    assert node.op is not None
-    if node.op.op.origin == "opaque":
-        return operation(*ports.values())  # whose own names for its arguments are not known
-    return operation(**ports)

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from archgraph.errors import GradientError
 from archgraph.gradient.bundle import Bundle, differentiable, fingerprint
+from archgraph.gradient.cell import as_elements
 from archgraph.gradient.environment import RandomState
 from archgraph.graph import Graph, Node
 from archgraph.module.loss import Batch, loss
 
-__all__ = ["Print", "Reference", "as_elements", "may_overwrite", "run"]
+__all__ = ["Print", "Reference", "may_overwrite", "run"]
 
 Print: TypeAlias = Mapping[int, tuple[float, float]]
 """By element of a node's value: what `fingerprint` says of the gradient there."""
@@ -78,12 +79,6 @@ def run(
         prints=observer.prints,
         random_states=observer.states,
     )
-
-
-def as_elements(value: Any) -> dict[int, Tensor]:
-    """Return the tensors of an op's result by element: the result itself is element 0."""
-    items = value if isinstance(value, tuple | list) else (value,)
-    return {i: item for i, item in enumerate(items) if isinstance(item, Tensor)}
 
 
 def may_overwrite(node: Node) -> bool:
@@ -183,7 +178,9 @@ class _Observer:
         # An op may return its own input, whose gradient has other terms as well; and a reader that
         # is not known might overwrite what it reads.
         alias = value.view_as(value)
-        alias.register_hook(partial(self._see, name, element))
+        alias.register_hook(  # type: ignore[no-untyped-call]
+            partial(self._see, name, element)
+        )
         return alias.clone() if self.unknown_ops else alias
 
     def _see(self, name: str, element: int, gradient: Tensor) -> None:

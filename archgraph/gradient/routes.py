@@ -44,14 +44,14 @@ def own_hops(graph: Graph, wrt: str) -> dict[int, Mapping[int, ParameterUse | No
         own[first + i] = {
             element: (name, edge)
             for name, element in elements.items()
-            if (position, edge) in graph.parameter_users[name]
+            if (position, edge) in graph.parameter_users.get(name, ())
         }
     return own
 
 
 def _elements(graph: Graph, target: Target) -> dict[str, int]:
     """Number a target's parameters; of tied ones, which are the same, only the first."""
-    shared = {name: other for name, other in graph.ties}
+    shared = dict(graph.ties)
     first: dict[str, str] = {}
     for name in target.parameters:
         first.setdefault(shared.get(name, name), name)

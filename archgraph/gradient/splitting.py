@@ -1,71 +1,29 @@
-"""The measured gradient, split exactly by path, by edge or by node."""
+"""The measured gradient, split exactly: by path, edge, node, grade or loss term."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from torch import Tensor
 
 from archgraph.errors import GradientError, UsageError, suggest
 from archgraph.gradient.bundle import accumulate, difference, norm, relative_share
-from archgraph.gradient.flow import ROUNDING, ZERO, edge_flow
+from archgraph.gradient.flow import ROUNDING, ZERO, EdgeFlow, edge_flow
+from archgraph.gradient.grades import Progress
+from archgraph.gradient.grouping import GRADES, by_grade
+from archgraph.gradient.headline import headline
+from archgraph.gradient.parts import Decomposition, Part, cancelling
 from archgraph.gradient.routes import gradient_at, uncancelled
-from archgraph.gradient.tape import Tape
+from archgraph.gradient.tape import OnceOnlyError, Tape
 from archgraph.gradient.tolerance import tolerance_of
 from archgraph.gradient.tree import DEFAULT_BUDGET, iter_path_gradients, within_budget
 from archgraph.graph import LOSS
 from archgraph.paths.enumerate import Path
 from archgraph.paths.walk import walk
 
-__all__ = ["Decomposition", "Part", "decompose", "path_gradients"]
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One part of a gradient."""
-
-    key: tuple[str, ...] | str
-    """A path's edge ids from the target to L; an edge's id; a node's name."""
-    norm: float
-    """Norm of the path's gradient; at an edge or node, of the cotangent there."""
-    share: float | None
-    """Signed fraction of ‖g‖², ⟨g_p, g⟩ / ⟨g, g⟩; None if g is zero."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decomposition:
-    """A gradient g = ∂L/∂wrt at one recorded pass, and its parts in the order of enumeration."""
-
-    wrt: str
-    by: str
-    norm: float
-    """‖g‖."""
-    parts: tuple[Part, ...]
-    residual: float
-    """For paths ‖Σ g_p − g‖ / Σ‖g_p‖; for edges and nodes the worst violation of conservation.
-
-    Where sums cancel inside one layer, for paths relative to what would be there without."""
-    note: str | None = None
-    """What a reader must know: that g is zero or rounding, or that parts cancel."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form; a path's key is the list of its edge ids."""
-        return {
-            "wrt": self.wrt,
-            "by": self.by,
-            "norm": self.norm,
-            "parts": [
-                {
-                    "key": part.key if isinstance(part.key, str) else list(part.key),
-                    "norm": part.norm,
-                    "share": part.share,
-                }
-                for part in self.parts
-            ],
-            "residual": self.residual,
-        }
+__all__ = ["decompose", "path_gradients"]
 
 
 def path_gradients(
@@ -110,48 +68,76 @@ def path_gradients(
 def decompose(
     tape: Tape,
     wrt: str,
-    by: str = "path",
+    by: str | Mapping[str, int] = "path",
     *,
     of: str = LOSS,
     seed: Tensor | None = None,
     budget: int = DEFAULT_BUDGET,
-    progress: Callable[[int, int], None] | None = None,
+    memory_bytes: int | None = None,
+    headlines: bool = True,
+    progress: Progress | None = None,
 ) -> Decomposition:
     """Split the gradient g = ∂L/∂wrt exactly.
 
     Args:
         tape: A recorded pass.
-        wrt: A node, an input or a parameter.
-        by: `path`, `edge` or `node`.
+        wrt: A node, an input, a parameter, or `block.*` for all parameters of a block.
+        by: `path`; `edge` or `node`; a grade: the number of `weights` (weight layers), `skips` or
+            `branches` on a path, or of anything else, as a nonnegative integer for each edge id
+            (those left out count nothing); `loss`, the terms of L.
         of: The node that is differentiated.
         seed: The cotangent there; default ones.
         budget: Most paths, by path.
-        progress: Called with (paths done, paths in all), by path.
+        memory_bytes: About the most memory for polynomials, by grade; see `graded_gradient`.
+        headlines: Whether to add the gradient's headline numbers.
+        progress: Called with (done, in all): paths by path, nodes by grade.
 
     Returns:
-        The parts. Shares by path add up to 1, and so do those of edges that every path crosses
-        once; a share may be negative or above 1 where parts cancel.
+        The parts. Shares by path, grade and loss add up to 1, and so do those of edges that every
+        path crosses once; a share may be negative or above 1 where parts cancel. A grade that no
+        path has is left out: it is exactly zero.
 
     Raises:
         UsageError: `by` is something else.
         TargetError: `wrt` or `of` is not in the graph.
-        BudgetError: there are more paths than `budget`.
+        BudgetError: there are more paths than `budget`, or too little memory for one grade.
         GradientError: an op cannot be split, g is not finite, or the parts do not add up to g; a
             wrong result is never returned.
 
-    Cost: by path as `path_gradients`, without keeping their gradients; by edge as `edge_flow`.
+    Cost: by path as `path_gradients`, without keeping their gradients; by edge as `edge_flow`; by
+        grade as `graded_gradient`. Headline numbers cost what `headline` does.
     """
+    flow = None
     if by == "path":
-        return _by_path(tape, wrt, of, seed, budget, progress)
-    if by not in _FLOWS:
-        choices = ["path", *_FLOWS]
+        found = _by_path(tape, wrt, of, seed, budget, progress)
+    elif isinstance(by, str) and by in _FLOWS:
+        flow = edge_flow(tape, wrt, of=of, seed=seed)
+        shares, norms = _FLOWS[by](flow)
+        parts = tuple(Part(key, norms[key], share) for key, share in shares.items())
+        note = flow.note or cancelling(parts)
+        found = Decomposition(wrt, by, flow.norm, parts, flow.residual, note)
+    elif not isinstance(by, str) or by in GRADES:
+        found = by_grade(
+            tape, wrt, by, of=of, seed=seed, memory_bytes=memory_bytes, progress=progress
+        )
+    else:
+        choices = ["path", *_FLOWS, *GRADES]
         close = suggest(by, choices)
         hint = f"; did you mean {close!r}?" if close else ""
         raise UsageError(f"a gradient is split by {', '.join(choices)}, not by {by!r}{hint}")
-    flow = edge_flow(tape, wrt, of=of, seed=seed)
-    shares, norms = _FLOWS[by](flow)
-    parts = tuple(Part(key, norms[key], share) for key, share in shares.items())
-    return Decomposition(wrt, by, flow.norm, parts, flow.residual, flow.note or _note(parts))
+    if not headlines:
+        return found
+    return _with_headline(found, tape, of, seed, flow)
+
+
+def _with_headline(
+    found: Decomposition, tape: Tape, of: str, seed: Tensor | None, flow: EdgeFlow | None
+) -> Decomposition:
+    try:
+        numbers = headline(tape, found.wrt, of=of, seed=seed, flow=flow)
+    except OnceOnlyError as error:
+        return replace(found, note=found.note or f"no headline numbers: {error}")
+    return replace(found, headline=numbers)
 
 
 _FLOWS: Final[Mapping[str, Callable[[Any], tuple[Mapping[str, Any], Mapping[str, float]]]]] = {
@@ -166,7 +152,7 @@ def _by_path(
     of: str,
     seed: Tensor | None,
     budget: int,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> Decomposition:
     count = within_budget(walk(tape.graph, wrt, of), budget)
     gradient = gradient_at(tape, tape.cotangents(of, seed), wrt)
@@ -194,14 +180,8 @@ def _by_path(
             f"{error:.3g}, their norms add up to {scale:.3g}), so they are not shown"
         )
     residual = error / scale if scale else 0.0
-    return Decomposition(wrt, "path", size, parts, residual, note or _note(parts))
+    return Decomposition(wrt, "path", size, parts, residual, note or cancelling(parts))
 
 
 def _total(parts: tuple[Part, ...]) -> float:
     return sum(part.norm for part in parts)
-
-
-def _note(parts: tuple[Part, ...]) -> str | None:
-    if any(part.share is not None and abs(part.share) > 1e3 for part in parts):
-        return "parts cancel almost wholly: their shares are large and tell of rounding"
-    return None

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from archgraph.errors import GradientError, UsageError
 from archgraph.gradient.bundle import Bundle, accumulate
 from archgraph.gradient.cell import Cell, ParameterUse
-from archgraph.gradient.environment import RandomState
-from archgraph.gradient.local import OnceOnlyError, Source, jvp, vjp, vjp_many
+from archgraph.gradient.environment import RandomState, forked, prepared
+from archgraph.gradient.local import OnceOnlyError, Source, jvp, run_on_duals, vjp, vjp_many
 from archgraph.graph import LOSS, Graph
 from archgraph.module.loss import Batch
 
@@ -206,10 +206,28 @@ class Tape:
         try:
             return jvp(cell, moved)
         except OnceOnlyError as error:
+            found = self._push_by_running(position, moved)
+            if found is not None:
+                return found
             name = self.graph.nodes[position].name
             raise OnceOnlyError(
                 f"edges cannot be split: {name!r} cannot be differentiated twice ({error})"
             ) from error
+
+    def _push_by_running(self, position: int, moved: Mapping[Source, Tensor]) -> Bundle | None:
+        """Run an op again on dual numbers; None if it has no such rule, or gives another value."""
+        cell, node = self.cells[position], self.graph.nodes[position]
+        if cell.layer is None or any(not isinstance(source, str) for source in moved):
+            return None
+        with forked(self.loss.device), prepared(self.module, train=self.train):
+            if node.name in self.random_states:
+                self.random_states[node.name].restore()
+            try:
+                value, tangent = run_on_duals(cell, node, moved)
+            except (RuntimeError, NotImplementedError):
+                return None
+        same = all(torch.equal(value[k], self.values[position][k]) for k in value)
+        return tangent if same and value.keys() == self.values[position].keys() else None
 
     # --- the whole graph --------------------------------------------------------------------
 
@@ -330,5 +348,7 @@ def _merged(cell: Cell, tangents: Mapping[int | ParameterUse, Tensor]) -> dict[S
                 scales[scaling.slot] = scaling.pick(tangents[use])
         if any(t is not None for t in (*given, *scales)):
             moved[name] = port.merge.push(given, scales)
-    moved |= {use: t for use, t in tangents.items() if not isinstance(use, int) and use in cell.parameters}
+    moved |= {
+        use: t for use, t in tangents.items() if not isinstance(use, int) and use in cell.parameters
+    }
     return moved

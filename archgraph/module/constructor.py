@@ -100,6 +100,7 @@ class Constructor:
             texts = [text for part in self.unit.parts if (text := self._member(part))]
             statements = [python.call("super().__init__", texts)]
         else:
+            self._survey()
             statements = [line for part in self.unit.parts for line in self._statements(part)]
             statements = ["super().__init__()", *statements]
         if self.unit.parent is None:
@@ -135,6 +136,17 @@ class Constructor:
                     texts.append((str(size),) if len(set(sizes.values())) == 1 else ())
             self.sizes.of[ref] = tuple(texts)
 
+    def _survey(self) -> None:
+        """Carry sizes through all parts, where a list is made before all that its copies read."""
+        names = [relative(part.module, self.unit.module) for part in self.unit.parts]
+        if any(name.endswith(".0") for name in names):
+            before = dict(self.numbers.contexts)
+            for part in self.unit.parts:
+                self.text(self._column(part))
+            self.numbers.contexts = before
+            self.layers.clear()
+            self.extra.clear()
+
     def _choose_base(self) -> None:
         unit = self.unit
         names = [relative(p.module, unit.module) for p in unit.parts if _holds(p)]
@@ -168,7 +180,7 @@ class Constructor:
         learnables = self._learnables(part) if isinstance(part, Layer) else []
         path = relative(part.module, self.unit.module)
         made = path in self._made
-        gathered = self._gathered(path)
+        gathered = self._gathered(path) if _holds(part) else None
         text = self._member(part)
         if text is None or made:
             return learnables

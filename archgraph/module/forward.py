@@ -233,10 +233,12 @@ class Forward:
     def _suggestion(self, node: Node) -> str:
         """Return what a value is called: `x` where blocks are called, each after the other."""
         readers = self.graph.edges_out_of(node.name)
-        if self.uses[node.name] != 1 or not readers or not self.flow.calls:
-            return self.flow.names[node.name]
+        name, calls = self.flow.names[node.name], self.flow.calls
+        if self.uses[node.name] != 1 or not readers or not calls:
+            return name
         after, position = readers[0].target, self.graph.positions
-        return "x" if position[after] == position[node.name] + 1 else self.flow.names[node.name]
+        follows = position[after] == position[node.name] + 1
+        return "x" if follows and (not self.graph.name or {node.name, after} & set(calls)) else name
 
     def _unpack(self, group: list[Node]) -> None:
         """Write `q, k, v = x.chunk(3, -1)`."""

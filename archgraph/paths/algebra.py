@@ -24,6 +24,7 @@ __all__ = [
     "literal",
     "multiply",
     "write",
+    "write_factors",
     "write_terms",
 ]
 
@@ -132,14 +133,15 @@ def _signed(expression: Expression) -> tuple[bool, Written]:
             return value < 0, write_number(-value if value < 0 else value)
         case Sum():
             return False, _write_sum(expression)
-        case Product(factors):
-            return _write_product(factors)
+        case Product():
+            return _write_product(expression)
 
 
-def _write_product(factors: tuple[Expression, ...]) -> tuple[bool, Written]:
+def write_factors(expression: Expression) -> tuple[bool, list[Written]]:
+    """Return whether a product is negative, and its factors; signs and ones are left out."""
     negative = False
     parts: list[Written] = []
-    for factor in factors:
+    for factor in factors_of(expression):
         if isinstance(factor, Sum):
             inner = _write_sum(factor)
             parts.append(Written(f"({inner.text})", rf"\left({inner.latex}\right)"))
@@ -148,6 +150,11 @@ def _write_product(factors: tuple[Expression, ...]) -> tuple[bool, Written]:
         negative ^= sign
         if not (isinstance(factor, Literal) and abs(factor.value) == 1):
             parts.append(written)
+    return negative, parts
+
+
+def _write_product(product: Product) -> tuple[bool, Written]:
+    negative, parts = write_factors(product)
     if not parts:
         return negative, Written("1", "1")
     text, latex = "·".join(p.text for p in parts), r" \cdot ".join(p.latex for p in parts)

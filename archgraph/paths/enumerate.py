@@ -13,7 +13,7 @@ from archgraph.graph.records import exact_product
 from archgraph.paths.count import suffix_counts
 from archgraph.paths.walk import Walk, Walkers, walk
 
-__all__ = ["Path", "iter_paths"]
+__all__ = ["Path", "choices", "iter_paths"]
 
 BLOCK_HOPS: Final = 1 << 12
 """All ways from a node to the end are made in one block if they have at most so many hops."""
@@ -182,17 +182,17 @@ def iter_paths(graph: Walkers, wrt: str | None = None, of: str = LOSS) -> Iterat
 def _iter_paths(paths: Walk) -> Iterator[Path]:
     if not paths.order:
         return
-    choices, size, small = _compress(paths), *_block_sizes(paths)
+    steps, size, small = choices(paths), *_block_sizes(paths)
     blocks: dict[int, list[Piece]] = {}
     kept = 0
     new = Path.__new__  # past __init__, which would take longer than all the rest
-    for prefix, node in _iter_prefixes(choices, paths.start, small):
+    for prefix, node in _iter_prefixes(steps, paths.start, small):
         block = blocks.get(node)
         if block is None:
             if kept + size[node] > MEMO_HOPS:
                 blocks.clear()
                 kept = 0
-            ways = (way for way, _ in _iter_prefixes(choices, node, {paths.end}))
+            ways = (way for way, _ in _iter_prefixes(steps, node, {paths.end}))
             block = [_make_piece(paths, way) for way in ways]
             blocks[node] = block
             kept += size[node]
@@ -215,26 +215,26 @@ def _make_piece(paths: Walk, hops: Hops, before: tuple[str, ...] = ()) -> Piece:
     return hops, pick(paths.hops), before + pick(paths.entered)
 
 
-def _compress(paths: Walk) -> Choices:
+def choices(paths: Walk) -> Choices:
     """Return the choices at each node, with every run of nodes that offer none as one of them."""
     entering = [0] * len(paths.names)
     for node in paths.order:
         for hop in paths.steps[node]:
             entering[paths.targets[hop]] += 1
-    choices: list[tuple[tuple[Hops, int], ...]] = [()] * len(paths.names)
+    found: list[tuple[tuple[Hops, int], ...]] = [()] * len(paths.names)
     for node in paths.order:
         made = []
         for hop in paths.steps[node]:
             target = paths.targets[hop]
             # A node with several in-edges is not run through: the run would be copied for each.
-            if entering[target] == 1 and len(choices[target]) == 1:
-                further, end = choices[target][0]
+            if entering[target] == 1 and len(found[target]) == 1:
+                further, end = found[target][0]
                 made.append(((hop, *further), end))
-                choices[target] = ()
+                found[target] = ()
             else:
                 made.append(((hop,), target))
-        choices[node] = tuple(made)
-    return choices
+        found[node] = tuple(made)
+    return found
 
 
 def _block_sizes(paths: Walk) -> tuple[dict[int, int], set[int]]:
@@ -248,7 +248,7 @@ def _block_sizes(paths: Walk) -> tuple[dict[int, int], set[int]]:
 
 
 def _iter_prefixes(
-    choices: Choices, start: int, leaves: Collection[int]
+    steps: Choices, start: int, leaves: Collection[int]
 ) -> Iterator[tuple[Hops, int]]:
     """Yield the ways from `start` to the first of `leaves` on them, each with that leaf."""
     trail: list[Hops] = []
@@ -266,4 +266,4 @@ def _iter_prefixes(
             yield tuple(chain.from_iterable(trail)), node
             trail.pop()
         else:
-            stack.append(iter(choices[node]))
+            stack.append(iter(steps[node]))

@@ -57,6 +57,8 @@ class HopSymbols:
             return Atom(symbol.text, symbol.latex, f"the sum over {hop.routes} ways")
         view = self.view
         edge = self.factors.hop
+        if view.source(hop.last) == hop.source:
+            return edge(view.base.hops[hop.last])
         below: dict[str, Expression] = {hop.source: ONE}
         for name, edges in view.between(hop).items():
             ways = [multiply(edge(view.base.hops[i]), below[view.source(i)]) for i in edges]

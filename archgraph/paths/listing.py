@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 from archgraph.expression import Number
 from archgraph.graph import Graph
-from archgraph.paths.algebra import multiply, write
+from archgraph.paths.algebra import write, write_factors
 from archgraph.paths.count import Histograms, count_histograms, count_paths
 from archgraph.paths.enumerate import Path, iter_paths, json_number
 from archgraph.paths.equations_symbols import MAX_ROUTES, HopSymbols
 from archgraph.paths.factors import Assumption, Factors
+from archgraph.paths.fold import Folding
 from archgraph.paths.rank import rank_paths
+from archgraph.paths.route import Route, RouteOrder, rank_routes
+from archgraph.paths.stage import Grade
 from archgraph.paths.view import Hop, View, ViewKind, view
+from archgraph.paths.weight import EdgeWeight
 
-__all__ = ["ListedPath", "PathList", "list_paths"]
+__all__ = ["ROUTES", "ListedPath", "PathList", "list_paths"]
+
+ROUTES: Final = 10
+"""How many routes are listed where the paths alone say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +52,28 @@ class PathList:
     count: int
     histograms: Histograms
     paths: tuple[ListedPath, ...]
+    routes: tuple[Route, ...] = ()
+    folding: Folding | None = field(default=None, compare=False, repr=False)
+
+    def text(self, path: Path) -> str:
+        """Return a path for people: a long one by its blocks, those that it skips in brackets."""
+        return str(path) if self.folding is None else self.folding.text(path)
+
+    @property
+    def tied(self) -> bool:
+        """Whether there are more paths than are listed, and these all have the same |λ|."""
+        sizes = {abs(listed.path.scale) for listed in self.paths}
+        return len(self.paths) < self.count and len(sizes) == 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form: `wrt`, `view`, `count`, `histogram`, `paths`."""
+        """Return the JSON form: `wrt`, `view`, `count`, `histogram`, `paths`, `routes`."""
         return {
             "wrt": self.wrt,
             "view": self.view,
             "count": self.count,
             "histogram": self.histograms.to_dict(),
             "paths": [listed.to_dict() for listed in self.paths],
+            "routes": [route.to_dict() for route in self.routes],
         }
 
 
@@ -65,6 +85,9 @@ def list_paths(
     limit: int = 20,
     top: int | None = None,
     assume: Iterable[Assumption | str] = (),
+    weight: EdgeWeight | None = None,
+    routes: int | None = None,
+    grade: Grade | None = None,
 ) -> PathList:
     """Count the paths from `wrt` to the loss, and list some with their factors.
 
@@ -75,6 +98,10 @@ def list_paths(
         limit: List at most this many, in the order of enumeration.
         top: List this many of the largest |λ product| instead.
         assume: Numbers for Jacobians, such as `F*=0.25`.
+        weight: What paths and routes are ranked by instead of |λ|.
+        routes: How many routes to list too, those of the largest weight first; by default `ROUTES`
+            where there are more paths than are listed and all of these have the same |λ|.
+        grade: What is counted of the stages of a route; see `iter_routes`.
 
     Raises:
         TargetError: there is no such target, or it has no gradient.
@@ -89,14 +116,26 @@ def list_paths(
         (4, ['1', '1/2', '1/2', '1/4'])
     """
     seen = _view(graph, view, wrt)
-    factors = _PathFactors(seen, Factors(graph, assume))
-    found = rank_paths(seen, wrt, top) if top is not None else iter_paths(seen, wrt)
+    paths, factors = seen.arrays, _PathFactors(seen, Factors(graph, assume))
+    found = iter_paths(paths) if top is None else rank_paths(paths, k=top, weight=weight)
     listed = tuple(
         ListedPath(path, factors.number(path), factors.symbol(path))
         for path in islice(found, limit if top is None else top)
     )
-    histograms = count_histograms(seen, wrt)
-    return PathList(wrt, view, count_paths(seen, wrt), histograms, listed)
+    report = PathList(
+        wrt=wrt,
+        view=view,
+        count=count_paths(paths),
+        histograms=count_histograms(paths),
+        paths=listed,
+        folding=Folding(seen),
+    )
+    if routes is None and weight is None and report.tied:
+        routes = ROUTES
+    if not routes:
+        return report
+    by: RouteOrder = "lambda" if weight is None else weight
+    return replace(report, routes=tuple(rank_routes(seen, k=routes, by=by, grade=grade)))
 
 
 def _view(graph: Graph, kind: ViewKind, wrt: str) -> View:
@@ -104,16 +143,27 @@ def _view(graph: Graph, kind: ViewKind, wrt: str) -> View:
 
 
 class _PathFactors:
-    """The factors of the hops of one view."""
+    """The factors of the hops of one view, each made and written once."""
 
     def __init__(self, seen: View, factors: Factors) -> None:
         self._view, self._factors = seen, factors
         self._symbols = HopSymbols(seen, factors)
         self._numbers: dict[int, Number | None] = {}
+        self._written: dict[int, tuple[bool, list[str]]] = {}
 
     def symbol(self, path: Path) -> str:
-        hops = [self._view.hops[i] for i in reversed(path.edge_indices)]
-        return write(multiply(*map(self._symbols.local, hops))).text
+        hops = path.edge_indices
+        if len(hops) == 1:
+            return write(self._symbols.local(self._view.hops[hops[0]])).text
+        written = [self._write(hop) for hop in reversed(hops)]
+        product = "·".join(part for _, parts in written for part in parts) or "1"
+        return "−" * (sum(negative for negative, _ in written) % 2) + product
+
+    def _write(self, hop: int) -> tuple[bool, list[str]]:
+        if hop not in self._written:
+            negative, parts = write_factors(self._symbols.local(self._view.hops[hop]))
+            self._written[hop] = negative, [part.text for part in parts]
+        return self._written[hop]
 
     def number(self, path: Path) -> Number | None:
         product: Number = 1

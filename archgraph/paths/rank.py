@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain, islice
@@ -10,7 +11,7 @@ from typing import TypeAlias
 
 from archgraph.errors import UsageError
 from archgraph.graph import LOSS
-from archgraph.paths.enumerate import Path, iter_paths
+from archgraph.paths.enumerate import Path, choices, iter_paths
 from archgraph.paths.walk import Walk, Walkers, walk
 from archgraph.paths.weight import EdgeWeight, exact_weights, scale_size
 
@@ -18,7 +19,7 @@ __all__ = ["iter_ranked_paths", "rank_paths"]
 
 Exact: TypeAlias = int | Fraction
 Way: TypeAlias = tuple[Exact, int, int]
-"""A way from a node to the end: its product, its first hop, and which of the ways from that hop's
+"""A way from a node to the end: its product, its first step, and which of the ways from that step's
 target it goes on by."""
 
 
@@ -77,19 +78,26 @@ def iter_ranked_paths(
 
 
 class _Ranking:
-    """For each node its ways to the end in order, made only as far as they were asked for."""
+    """For each node its ways to the end in order, made only as far as they were asked for.
+
+    A step is a run of hops with no choice between them.
+    """
 
     def __init__(self, paths: Walk, weights: dict[int, Exact]) -> None:
         self._paths = paths
-        self._weights = weights
+        self._steps = choices(paths)
         self._ways: dict[int, list[Way]] = {}
-        # Heaps of (−product, hop, way): of each hop the best way that is not in _ways yet.
+        self._factors: dict[int, list[Exact]] = {}
+        # Heaps of (−product, step, way): of each step the best way that is not in _ways yet.
         self._candidates: dict[int, list[Way]] = {}
         for node in paths.order:
             self._ways[node] = [(1, -1, 0)] if node == paths.end else []
             self._candidates[node] = []
-            for hop in paths.steps[node]:
-                self._offer(node, hop, 0)
+            self._factors[node] = [
+                math.prod(weights[hop] for hop in hops) for hops, _ in self._steps[node]
+            ]
+            for step in range(len(self._steps[node])):
+                self._offer(node, step, 0)
             self._take(node)
 
     def iter_hops(self) -> Iterator[tuple[int, ...]]:
@@ -99,20 +107,20 @@ class _Ranking:
             yield self._hops(start, index)
             index += 1
 
-    def _offer(self, node: int, hop: int, index: int) -> None:
-        """Make the way over `hop` and then the `index`-th of its target a candidate.
+    def _offer(self, node: int, step: int, index: int) -> None:
+        """Make the way over a step and then the `index`-th of its target a candidate.
 
         Unless there is no such way, or its product is zero.
         """
-        ways = self._ways[self._paths.targets[hop]]
-        if index < len(ways) and self._weights[hop]:
-            product = self._weights[hop] * ways[index][0]
-            heapq.heappush(self._candidates[node], (-product, hop, index))
+        ways = self._ways[self._steps[node][step][1]]
+        factor = self._factors[node][step]
+        if index < len(ways) and factor:
+            heapq.heappush(self._candidates[node], (-factor * ways[index][0], step, index))
 
     def _take(self, node: int) -> None:
         if self._candidates[node]:
-            product, hop, index = heapq.heappop(self._candidates[node])
-            self._ways[node].append((-product, hop, index))
+            product, step, index = heapq.heappop(self._candidates[node])
+            self._ways[node].append((-product, step, index))
 
     def _has(self, node: int, index: int) -> bool:
         """Make the ways from `node` up to the `index`-th; return whether there are so many.
@@ -126,18 +134,18 @@ class _Ranking:
         while (
             len(self._ways[target]) <= wanted and self._ways[target] and target != self._paths.end
         ):
-            _, hop, last = self._ways[target][-1]
-            waiting.append((target, hop, last + 1))
-            target, wanted = self._paths.targets[hop], last + 1
-        for target, hop, following in reversed(waiting):
-            self._offer(target, hop, following)
+            _, step, last = self._ways[target][-1]
+            waiting.append((target, step, last + 1))
+            target, wanted = self._steps[target][step][1], last + 1
+        for target, step, following in reversed(waiting):
+            self._offer(target, step, following)
             self._take(target)
         return index < len(self._ways[node])
 
     def _hops(self, node: int, index: int) -> tuple[int, ...]:
-        hops = []
+        hops: list[int] = []
         while node != self._paths.end:
-            _, hop, index = self._ways[node][index]
-            hops.append(hop)
-            node = self._paths.targets[hop]
+            _, step, index = self._ways[node][index]
+            further, node = self._steps[node][step]
+            hops += further
         return tuple(hops)

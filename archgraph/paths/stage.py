@@ -14,12 +14,14 @@ from typing import Final, Literal, TypeAlias
 from archgraph.graph import Edge, Graph
 from archgraph.paths.walk import Walk
 
-__all__ = ["MAX_STAGES", "Grade", "Stages", "find_stages"]
+__all__ = ["MAX_STAGES", "Grade", "Place", "Stages", "find_stages", "place_of"]
 
 Grade: TypeAlias = Literal["branches", "weights", "skips"]
 
 MAX_STAGES: Final = 8
 """With more stages, those within one part of the network are taken together."""
+MAX_GROUPS: Final = 256
+"""So many are not even looked at, to see which of them differ between paths."""
 
 _IMPLIED: Final = re.compile(r"~\d+$")
 _NUMBER: Final = re.compile(r"\d+$")
@@ -41,10 +43,11 @@ class Stages:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a hop counts."""
+class Place:
+    """Where a hop is."""
 
     stage: _Key
+    """One key for all that are alike: `repeat` and its path, `block`, its scope and name, …"""
     scope: str
     """What the stage is called, if nothing else there is a stage."""
     unit: str
@@ -71,9 +74,11 @@ def find_stages(
         edge: The graph's own edge at the end of a hop.
     """
     degrees = _degrees(paths, grade)
-    hops = [hop for node in reversed(paths.order) for hop in paths.steps[node] if degrees[hop]]
-    places = {hop: _place(graph, edge(hop)) for hop in hops}
-    levels: list[Callable[[_Place], _Key]] = [
+    # Of what lies on every path, every path takes as much.
+    forked = (p for p in paths.parts[::-1] if any(len(paths.steps[node]) > 1 for node in p[1:]))
+    hops = [h for p in forked for node in p[:0:-1] for h in paths.steps[node] if degrees[h]]
+    places = {hop: place_of(graph, edge(hop)) for hop in hops}
+    levels: list[Callable[[Place], _Key]] = [
         lambda place: (place.stage,),
         lambda place: (place.unit.partition(".")[0],),
         lambda _: (),
@@ -82,6 +87,8 @@ def find_stages(
         levels.insert(0, lambda place: (place.stage, place.part))
     for key in levels:
         keys = {hop: key(place) for hop, place in places.items()}
+        if len(set(keys.values())) > MAX_GROUPS:
+            continue
         stages = _stages(paths, grade, degrees, keys, places)
         if len(stages.names) <= MAX_STAGES and fits(stages):
             break
@@ -98,21 +105,23 @@ def _degrees(paths: Walk, grade: Grade) -> Sequence[int]:
 # --- where a hop counts -------------------------------------------------------------------------
 
 
-def _place(graph: Graph, edge: Edge) -> _Place:
+def place_of(graph: Graph, edge: Edge) -> Place:
+    """Return where an edge is, by the layer that it enters."""
     node = graph.node(edge.target)
     within = [graph.instances[path] for path in node.block if path in graph.instances]
     repeat = next((instance for instance in reversed(within) if instance.kind == "repeat"), None)
     if repeat is not None:
         copy = _first(node.name.removeprefix(f"{repeat.path}."))
         # The sum or concatenation behind the last copy is in none.
-        part = _maker(graph, edge).removeprefix(f"{repeat.path}.").partition(".")[2]
-        unit = f"{repeat.path}.{copy}"
-        return _Place(("repeat", repeat.path), repeat.path, unit, _first(part))
+        unit, maker = f"{repeat.path}.{copy}", _maker(graph, edge)
+        inside = maker.startswith(f"{repeat.path}.")
+        part = maker.removeprefix(f"{repeat.path}.").partition(".")[2] if inside else ""
+        return Place(("repeat", repeat.path), repeat.path, unit, _first(part))
     block = next((instance for instance in within if instance.kind == "block"), None)
     if block is not None:
         scope = block.path.rpartition(".")[0]
         part = _maker(graph, edge).removeprefix(f"{block.path}.")
-        return _Place(("block", scope, block.block), scope, block.path, _first(part))
+        return Place(("block", scope, block.block), scope, block.path, _first(part))
     return _named(node.name)
 
 
@@ -133,14 +142,14 @@ def _maker(graph: Graph, edge: Edge) -> str:
     return edge.target
 
 
-def _named(name: str) -> _Place:
+def _named(name: str) -> Place:
     """Return the place of a layer in no block: its name without its last number is the stage."""
     words = name.split(".")
     number = next((i for i in reversed(range(len(words))) if words[i].isdigit()), None)
     if number is None:
-        return _Place(("name", _NUMBER.sub("", name)), "", name, "")
+        return Place(("name", _NUMBER.sub("", name)), "", name, "")
     scope, part = ".".join(words[:number]), ".".join(words[number + 1 :])
-    return _Place(("name", scope), scope, name, part)
+    return Place(("name", scope), scope, name, part)
 
 
 def _first(name: str) -> str:
@@ -155,7 +164,7 @@ def _stages(
     grade: Grade,
     degrees: Sequence[int],
     keys: dict[int, _Key],
-    places: dict[int, _Place],
+    places: dict[int, Place],
 ) -> Stages:
     """Return the stages that the keys make, without those of which all paths take as many."""
     groups: dict[_Key, list[int]] = {}
@@ -187,7 +196,7 @@ def _range(paths: Walk, degrees: dict[int, int]) -> tuple[int, int]:
     return found.get(paths.start, (0, 0))
 
 
-def _names(stages: list[list[_Place]]) -> list[str]:
+def _names(stages: list[list[Place]]) -> list[str]:
     if len(stages) == 1 and len({place.stage for place in stages[0]}) > 1:
         return ["all"]
     names = [_name(places, stages) for places in stages]
@@ -197,7 +206,7 @@ def _names(stages: list[list[_Place]]) -> list[str]:
     ]
 
 
-def _name(places: list[_Place], stages: list[list[_Place]]) -> str:
+def _name(places: list[Place], stages: list[list[Place]]) -> str:
     first = places[0]
     if len({place.stage for place in places}) > 1:
         return _first(first.unit)
@@ -207,6 +216,6 @@ def _name(places: list[_Place], stages: list[list[_Place]]) -> str:
     return name if len(alike) == 1 or not first.part else f"{name}.{first.part}"
 
 
-def _ends(places: list[_Place]) -> str:
+def _ends(places: list[Place]) -> str:
     first, last = places[0].unit, places[-1].unit
     return first if first == last else f"{first}…{last}"

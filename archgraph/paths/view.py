@@ -160,6 +160,8 @@ class View:
 
     def _edge(self, hop: Hop) -> Edge:
         last = self.base.hops[hop.last]
+        if last.source == hop.source:
+            return last
         edges = [last]
         if hop.routes == 1:
             edges = [self.base.hops[i] for i in next(self.routes(hop))]
@@ -173,13 +175,15 @@ class View:
             scale=_scale_along(edges),
             port=last.port,
             slot=last.slot,
-            id=last.id if last.source == hop.source else f"{hop.source}..{last.id}",
+            id=f"{hop.source}..{last.id}",
             index=hop.index,
         )
 
     def _weights(self, hop: Hop) -> int:
         """Return the number of weight layers on the route with the most."""
         weights = self.base.weights
+        if self.source(hop.last) == hop.source:
+            return weights[hop.last]
         most = {hop.source: 0}
         for name, edges in self.between(hop).items():
             most[name] = max(most[self.source(i)] + weights[i] for i in edges)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from typing import TypeAlias
 
@@ -54,16 +54,20 @@ def exact_weights(paths: Walk, weight: EdgeWeight) -> dict[int, int | Fraction]:
 
 
 def _by_id(paths: Walk, weights: Mapping[str, Number]) -> Callable[[Edge], Number]:
+    _check_ids(paths, weights)
+    return lambda edge: weights.get(edge.id, 1)
+
+
+def _check_ids(paths: Walk, ids: Iterable[str]) -> None:
     known = {hop.id for hop in paths.hops}
-    unknown = next((edge_id for edge_id in weights if edge_id not in known), None)
+    unknown = next((edge_id for edge_id in ids if edge_id not in known), None)
     if unknown is not None:
         close = suggest(unknown, known)
         hint = f"; did you mean {close!r}?" if close else ""
         raise UsageError(f"a weight is given for {unknown!r}, which is no edge here{hint}")
-    return lambda edge: weights.get(edge.id, 1)
 
 
-def flow_weights(paths: Walk, shares: Mapping[str, float]) -> dict[str, Number]:
+def flow_weights(paths: Walk, shares: Mapping[str, Number]) -> dict[str, Number]:
     """Return weights by which a path's product is what it would carry of a flow.
 
     At every node the flow goes on in proportion to the shares of the edges out of it. If no share
@@ -73,7 +77,11 @@ def flow_weights(paths: Walk, shares: Mapping[str, float]) -> dict[str, Number]:
     Args:
         paths: The paths.
         shares: By edge id, as `decompose` gives them by edge. Their sizes count.
+
+    Raises:
+        UsageError: there is a share of an edge that is not there.
     """
+    _check_ids(paths, shares)
     weights: dict[str, Number] = {}
     for node in paths.order:
         sizes = {hop: abs(Fraction(shares.get(paths.hops[hop].id, 0))) for hop in paths.steps[node]}

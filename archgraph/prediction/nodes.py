@@ -29,7 +29,13 @@ from archgraph.prediction.population import (
     unflat,
 )
 from archgraph.prediction.reading import Reader
-from archgraph.prediction.weights import ConditionedCore, Core, DrawnCore, PopulationCore
+from archgraph.prediction.weights import (
+    AveragedCore,
+    ConditionedCore,
+    Core,
+    DrawnCore,
+    PopulationCore,
+)
 
 __all__ = ["Simulator"]
 
@@ -224,7 +230,6 @@ class Simulator:
             reader.scales(),
         )
         vectors = before.outputs[0].shape[-2]
-        bias = {n: v for n, v in self._bias(node).items()}
 
         def after(leaves: Mapping[str, Tensor], own: Own) -> Bundle:
             y = matrix.after(leaves["product"], vectors // matrix.positions)
@@ -239,7 +244,7 @@ class Simulator:
             self._core(node, weights),
             before,
             after,
-            bias,
+            self._bias(node),
             reader.names(),
             limit=self.population.limit and weights.core != "drawn",
         )
@@ -256,6 +261,10 @@ class Simulator:
                 return ConditionedCore(law.mean, law.std, matrix.fan_out)
             case "limit":
                 return PopulationCore(law.mean, law.std, matrix.fan_in, matrix.fan_out)
+            case "averaged":
+                return AveragedCore(
+                    law.mean, law.std, matrix.fan_in, matrix.fan_out, matrix.positions
+                )
         return DrawnCore(matrix.shaped(self._drawn(f"{node.module}.weight", weights)))
 
     def _drawn(self, name: str, weights: Weights) -> Tensor:

@@ -13,7 +13,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-__all__ = ["ConditionedCore", "Core", "DrawnCore", "PopulationCore"]
+__all__ = ["AveragedCore", "ConditionedCore", "Core", "DrawnCore", "PopulationCore"]
 
 
 class Core(ABC):
@@ -112,6 +112,56 @@ class PopulationCore(Core):
         fresh = torch.randn(shape, dtype=vectors.dtype)
         spread = (self.std / replicas**0.5) * (upper.mT @ fresh)
         return spread + self.mean * vectors.sum(-1, keepdim=True) if self.mean else spread
+
+
+@final
+class AveragedCore(Core):
+    """`PopulationCore` where positions are many: their covariance is kept as two averages.
+
+    Two positions of the same or of two examples have the average covariance of all pairs of
+    positions, a position has the average one of all positions. The vectors of one example stand
+    together. An approximation: how covariance falls with distance is lost.
+    """
+
+    def __init__(
+        self, mean: float, std: float, fan_in: int, fan_out: int, positions: int
+    ) -> None:
+        self.mean, self.std, self.fan_in, self.fan_out = mean, std, fan_in, fan_out
+        self.positions = positions
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """See `Core`."""
+        return self._spread(inputs, self.fan_out)
+
+    def backward(self, cotangents: Tensor) -> Tensor:
+        """See `Core`."""
+        return self._spread(cotangents, self.fan_in)
+
+    def _spread(self, vectors: Tensor, size: int) -> Tensor:
+        networks, replicas, groups = vectors.shape[:3]
+        split = vectors.unflatten(3, (-1, self.positions))
+        same, between = self._covariances(split)
+        shape = (networks, replicas, groups, split.shape[3])
+        common = _root(between).unsqueeze(1) @ torch.randn(*shape, size, dtype=vectors.dtype)
+        fresh = torch.randn(*shape, self.positions * size, dtype=vectors.dtype)
+        own = (_root(same - between).unsqueeze(1) @ fresh).unflatten(-1, (self.positions, size))
+        spread = self.std * (common.unsqueeze(4) + own).flatten(3, 4)
+        return spread + self.mean * vectors.sum(-1, keepdim=True) if self.mean else spread
+
+    def _covariances(self, split: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the averages at one position and between two, (networks, groups, b, b)."""
+        count, replicas = self.positions, split.shape[1]
+        rows = split.permute(0, 2, 3, 1, 4, 5).flatten(3)
+        means = split.mean(4).permute(0, 2, 3, 1, 4).flatten(3)
+        same = rows @ rows.mT / (count * replicas)
+        mean = means @ means.mT / replicas
+        return same, (count * mean - same) / (count - 1)
+
+
+def _root(covariance: Tensor) -> Tensor:
+    """Return A with AAᵀ = covariance, what is negative by chance taken as zero."""
+    values, vectors = torch.linalg.eigh(covariance)
+    return vectors * values.clamp(min=0).sqrt().unsqueeze(-2)
 
 
 def _normal_like(like: Tensor, rows: int, columns: int) -> Tensor:

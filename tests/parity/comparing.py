@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -65,7 +66,7 @@ def compare(case: Case) -> Parity:
     evaluated = _evaluate(case, ours, reference, x)
     trained, gradient = _train(case, ours, reference, x)
     buffers = _worst(dict(ours.named_buffers()), case.state(dict(reference.named_buffers())), 0.0)
-    return Parity(case.name, len(state), None, max(evaluated, trained), buffers, gradient)
+    return Parity(case.name, len(state), None, _largest(evaluated, trained), buffers, gradient)
 
 
 def different_keys(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str | None:
@@ -120,11 +121,15 @@ def _worst(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], floor: floa
     assert ours.keys() == theirs.keys()
     sizes = {name: float(value.abs().max()) for name, value in theirs.items()}
     smallest = floor * max(sizes.values(), default=0.0)
-    return max(
-        (
+    return _largest(
+        *(
             float((ours[name] - theirs[name]).abs().max()) / max(size, smallest)
             for name, size in sizes.items()
             if size > 0 or float(ours[name].abs().max()) > 0
-        ),
-        default=0.0,
+        )
     )
+
+
+def _largest(*values: float) -> float:
+    """Return the largest; NaN, which `max` may pass over, if there is one."""
+    return next((value for value in values if math.isnan(value)), max(values, default=0.0))

@@ -1,0 +1,216 @@
+"""Predict the gradient of a network that does not exist yet."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable
+from typing import Any, Final, Literal, cast
+
+import torch
+
+from archgraph.errors import UsageError
+from archgraph.graph import Graph
+from archgraph.prediction.bounds import bound_gradients
+from archgraph.prediction.cost import Cost, cost_of
+from archgraph.prediction.draws import draw_networks
+from archgraph.prediction.plan import CoreKind, Plan, make_plan
+from archgraph.prediction.population import Population
+from archgraph.prediction.results import Method, Prediction
+from archgraph.prediction.summary import reference_of, summarize
+from archgraph.prediction.sweep import Grade, Sweep, sweep
+
+__all__ = ["predict"]
+
+Progress = Callable[[int, int], None]
+
+BUDGET: Final = 3e10
+"""Operations that are spent if nobody says how many networks there should be."""
+LIMIT: Final = 1.5e12
+"""Operations above which networks are taken as infinitely wide, if nobody says how."""
+NETWORKS: Final = (8, 1000)
+"""Fewest and most networks that are simulated if nobody says how many."""
+REAL: Final = 100
+"""Real networks that are drawn if nobody says how many."""
+PARTICLES: Final = 100_000
+POPULATIONS: Final = 16
+"""Independent populations of particles, from whose spread the standard error comes."""
+MEMORY: Final = 2.5e8
+"""Bytes of the networks that are simulated side by side."""
+
+
+def predict(
+    graph: Graph,
+    *,
+    method: Literal["auto", "bounds", "limit", "finite", "draws"] = "auto",
+    batch: int = 8,
+    seed: int = 0,
+    samples: int | None = None,
+    train: bool = True,
+    grade: Grade | None = None,
+    matrices: Literal["drawn", "conditioned"] | None = None,
+    progress: Progress | None = None,
+) -> Prediction:
+    """Say how large the gradient will be at every node, and how sure that is; nothing is built.
+
+    Expectations are over weights, inputs N(0, 1) (integers: uniform), dropout, and targets or the
+    random readout. Four methods:
+
+    * `bounds`: sums over paths of products of operator norms. Holds always, but for one matrix in
+      a thousand networks, and says little; a norm or a softmax on the way leaves no bound.
+    * `limit`: infinite width. Particles, one coordinate each, run through every layer but those
+      with weights, which give fresh Gaussians of the right covariance, forwards and backwards:
+      coherent within an elementwise block, incoherent across weights. Weights are independent of
+      each other, zero-mean but for a constant, and shared ones drawn; where a layer is used at
+      more than 256 examples and positions, their covariance is two averages.
+    * `finite`: the network's own widths. What a Gaussian matrix does to the vectors that it meets
+      is drawn, and the matrix is not (exact); small ones and others are drawn as they are.
+    * `draws`: real networks, `archgraph.compile`d and differentiated, one for every seed.
+
+    `auto` is `finite`, or `limit` for a network whose simulation would take too long. A layer that
+    a method does not cover (recurrent nets, attention with its own projections, a user's class) is
+    run as it is on drawn weights, and its node says `draws`: no graph is refused.
+
+    Args:
+        graph: The network.
+        method: One of these.
+        batch: Number of examples.
+        seed: Of everything that is drawn; torch's own random state stays as it is.
+        samples: How many networks; in the limit how many particles per layer. By default as many
+            as 3e10 operations allow, between 8 and 1000; 100 real networks; 100,000 particles.
+        train: Whether dropout is active and norms use the statistics of the batch.
+        grade: Also keep the paths apart by their number of `weights`, `skips` or `branches`.
+        matrices: Treat all Gaussian matrices alike: `drawn`, or `conditioned` and never made.
+            Both are exact; by default the cheaper one is taken.
+        progress: Called with (done, in all).
+
+    Returns:
+        Energies, second moments and shares with their standard errors, and which method each
+        comes from.
+
+    Raises:
+        SpecError: the graph's shapes do not fit.
+        UsageError: an argument is no choice.
+
+    Cost: O(width · (batch · positions)²) per weight layer and network, where matrices are not made.
+
+    Example:
+        >>> from archgraph.spec import load
+        >>> prediction = predict(load("scaled_residual", width=256), batch=2, samples=64)
+        >>> prediction.method, prediction.nodes["x.8"].method if "x.8" in prediction.nodes else ""
+        ('finite', '')
+
+    References:
+        Schoenholz et al. 2017, Deep Information Propagation (1611.01232): the limit. Davidson and
+        Szarek 2001, Local operator theory, theorem II.13: norms of Gaussian matrices.
+    """
+    if method not in ("auto", "bounds", "limit", "finite", "draws"):
+        raise UsageError(
+            f"there is no method {method!r}: auto, bounds, limit, finite or draws"
+        )
+    if batch < 1 or (samples is not None and samples < 2):
+        raise UsageError("a prediction needs a batch of at least 1 and at least 2 samples")
+    if grade is not None and method in ("bounds", "draws"):
+        raise UsageError(f"the method {method!r} does not keep paths apart by {grade}")
+    plan = make_plan(graph, batch=batch, matrices=cast("CoreKind | None", matrices))
+    chosen, reason = _choose(plan, batch) if method == "auto" else (method, "as asked")
+    bounds = bound_gradients(plan, reference_of(graph), train=train)
+    settings = {"batch": batch, "seed": seed, "train": train}
+    found: Sweep | None = None
+    if chosen == "limit":
+        plan = make_plan(graph, batch=batch, limit=True)
+    with torch.random.fork_rng(devices=[]):
+        if chosen in ("limit", "finite"):
+            run = _limit if chosen == "limit" else _finite
+            found = run(plan, samples, grade, progress, **settings)
+        elif chosen == "draws":
+            found = draw_networks(graph, networks=samples or REAL, **settings)
+    return summarize(
+        plan, bounds, found, method=cast(Method, chosen), reason=reason, grade=grade, **settings
+    )
+
+
+def _choose(plan: Plan, batch: int) -> tuple[Method, str]:
+    """Choose by what it costs."""
+    operations = NETWORKS[0] * cost_of(plan, batch).operations
+    if operations <= LIMIT:
+        return "finite", "it is exact at the network's own widths, and cheap enough"
+    return "limit", (
+        f"{NETWORKS[0]} networks of these widths would take about {operations:.0e} operations"
+    )
+
+
+def _finite(
+    plan: Plan,
+    samples: int | None,
+    grade: Grade | None,
+    progress: Progress | None,
+    *,
+    batch: int,
+    seed: int,
+    train: bool,
+) -> Sweep:
+    cost = cost_of(plan, batch)
+    fewest, most = NETWORKS
+    networks = samples or min(most, max(fewest, int(BUDGET / cost.operations)))
+    population = Population(networks, 1, batch, train, limit=False)
+    return _populations(plan, population, cost, grade, progress, seed)
+
+
+def _limit(
+    plan: Plan,
+    samples: int | None,
+    grade: Grade | None,
+    progress: Progress | None,
+    *,
+    batch: int,
+    seed: int,
+    train: bool,
+) -> Sweep:
+    widths = [
+        w.matrix.groups * w.matrix.fan_out * min(16, w.matrix.positions)
+        for w in plan.weights.values()
+    ]
+    width = statistics.median(widths) if widths else 1
+    replicas = max(1, math.ceil((samples or PARTICLES) / POPULATIONS / width))
+    population = Population(POPULATIONS, replicas, batch, train, limit=True)
+    return _populations(plan, population, cost_of(plan, batch, replicas), grade, progress, seed)
+
+
+def _populations(
+    plan: Plan,
+    population: Population,
+    cost: Cost,
+    grade: Grade | None,
+    progress: Progress | None,
+    seed: int,
+) -> Sweep:
+    """Simulate in parts that fit into memory, and join them."""
+    total = population.networks
+    together = max(1, min(total, int(MEMORY / max(1.0, cost.bytes))))
+    parts = []
+    for done in range(0, total, together):
+        torch.manual_seed(seed * 1_000_003 + done)
+        size = min(together, total - done)
+        part = Population(
+            size, population.replicas, population.batch, population.train, population.limit
+        )
+        parts.append(sweep(plan, part, grade))
+        if progress is not None:
+            progress(done + size, total)
+    return _joined(parts)
+
+
+def _joined(parts: list[Sweep]) -> Sweep:
+    result = Sweep()
+    for field in ("energies", "second_moments", "parameters"):
+        for name in getattr(parts[0], field):
+            getattr(result, field)[name] = torch.cat([getattr(p, field)[name] for p in parts])
+    for index in parts[0].edges:
+        pairs: list[Any] = [part.edges[index] for part in parts]
+        result.edges[index] = (torch.cat([p[0] for p in pairs]), torch.cat([p[1] for p in pairs]))
+    for name in parts[0].grades:
+        result.grades[name] = {
+            k: torch.cat([part.grades[name][k] for part in parts]) for k in parts[0].grades[name]
+        }
+    return result
