@@ -46,7 +46,7 @@ parity: $(STAMP) references
 
 # Tests that need them are skipped, with the reason, where they cannot be installed.
 references: $(STAMP)
-	@test -e $(REFERENCES) || { $(MAKE) --no-print-directory $(REFERENCES) || echo "no references: the zoo is not held against them"; }
+	@$(MAKE) --silent $(REFERENCES) || echo "no references: the zoo is not held against them"
 
 # Without dependencies, torchvision would replace torch by the build for CUDA.
 $(REFERENCES): $(STAMP) constraints.txt

@@ -17,8 +17,19 @@ if TYPE_CHECKING:
     from archgraph.ops import opaque
     from archgraph.ops.calls import parse_call as op
     from archgraph.ops.plugin import register
-    from archgraph.paths import count_histograms, count_paths, iter_paths, rank_paths, sample_paths
-    from archgraph.paths.equations import derive
+    from archgraph.paths import (
+        count_histograms,
+        count_paths,
+        derive,
+        estimate,
+        iter_paths,
+        iter_routes,
+        list_paths,
+        rank_paths,
+        rank_routes,
+        sample_paths,
+    )
+    from archgraph.paths.view import view
     from archgraph.picture import render
     from archgraph.spec import Limits, load, parse, zoo
     from archgraph.spec.dump import dump
@@ -37,20 +48,25 @@ _HOMES: Final = {
     "count_histograms": "paths",
     "count_paths": "paths",
     "decompose": "gradient",
-    "derive": "paths.equations",
+    "derive": "paths",
     "dump": "spec.dump",
+    "estimate": "paths",
     "iter_paths": "paths",
+    "iter_routes": "paths",
     "learnable": "graph",
+    "list_paths": "paths",
     "load": "spec",
     "op": "ops.calls",
     "opaque": "ops",
     "parse": "spec",
     "rank_paths": "paths",
+    "rank_routes": "paths",
     "register": "ops.plugin",
     "run_once": "gradient",
     "render": "picture",
     "sample_paths": "paths",
     "source": "module",
+    "view": "paths.view",
     "zoo": "spec",
 }
 """Where each public name lives; its module is imported when the name is first used."""
@@ -69,18 +85,23 @@ __all__ = [
     "decompose",
     "derive",
     "dump",
+    "estimate",
     "iter_paths",
+    "iter_routes",
     "learnable",
+    "list_paths",
     "load",
     "op",
     "opaque",
     "parse",
     "rank_paths",
+    "rank_routes",
     "register",
     "render",
     "run_once",
     "sample_paths",
     "source",
+    "view",
     "zoo",
 ]
 

@@ -1,109 +1,19 @@
-"""Verbs about gradients: paths, derive, check, decompose, render."""
+"""Verbs about gradients: derive, check, decompose, render."""
 
 from __future__ import annotations
 
 import argparse
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from archgraph.cli.printing import print_json, print_table, say
 from archgraph.cli.progress import progress
 from archgraph.cli.specs import load_spec
-from archgraph.expression import format_number
 from archgraph.graph import Graph
 
 if TYPE_CHECKING:
     from archgraph.checking import Check
-    from archgraph.paths.listing import PathList
 
-__all__ = ["run_check", "run_decompose", "run_derive", "run_paths", "run_render"]
-
-
-# --- paths ------------------------------------------------------------------------------------
-
-
-def run_paths(arguments: argparse.Namespace) -> int:
-    """Count and list the paths of a gradient."""
-    from archgraph.paths.listing import list_paths
-
-    graph = load_spec(arguments)
-    weight, top = None, arguments.top
-    if arguments.rank_by is not None:
-        from archgraph.cli.weights import read_weights
-
-        weight = read_weights(arguments.rank_by, graph, arguments.wrt, arguments.view)
-        top = arguments.limit if top is None else top
-    listed = list_paths(
-        graph,
-        arguments.wrt,
-        view=arguments.view,
-        limit=arguments.limit,
-        top=top,
-        assume=arguments.assume,
-        weight=weight,
-        routes=arguments.routes,
-        grade=arguments.grade,
-    )
-    if arguments.json:
-        print_json(listed.to_dict())
-    else:
-        _print_paths(graph, listed)
-    return 0
-
-
-def _print_paths(graph: Graph, listed: PathList) -> None:
-    say(f"∂L/∂{listed.wrt} in {graph.name}: {_paths(listed.count)} ({listed.view} view)")
-    if not listed.count:
-        say("no path leads from it to L, so its gradient is zero")
-        return
-    for key, histogram in listed.histograms.to_dict().items():
-        bins = ", ".join(f"{length}: {number}" for length, number in islice(histogram.items(), 12))
-        more = ", …" if len(histogram) > 12 else ""
-        say(f"  by {key:9s} {bins}{more}")
-    numbered = any(item.factor is not None for item in listed.paths)
-    columns = ["path", "edges", "weights", "skips", "λ", *(["factor"] if numbered else [])]
-    rows = [
-        [
-            listed.text(item.path),
-            item.path.length,
-            item.path.weights,
-            item.path.skips,
-            format_number(item.path.scale),
-            *([] if not numbered else ["" if item.factor is None else format_number(item.factor)]),
-        ]
-        for item in listed.paths
-    ]
-    print_table(columns, rows, right=columns[1:])
-    if len(listed.paths) < listed.count:
-        say(f"{len(listed.paths)} of {listed.count} paths; --limit N lists more")
-    if listed.routes:
-        _print_routes(listed)
-
-
-def _print_routes(listed: PathList) -> None:
-    grade = listed.routes[0].grade
-    if listed.tied:
-        say(f"all of these paths have the same |λ|; by {grade} taken of each stage they are")
-    columns = [grade, "paths", "of all", "λ", "weights"]
-    rows = [
-        [
-            str(route),
-            format_number(route.count),
-            f"{100 * (route.count / listed.count):.3g} %",
-            _range(*map(format_number, route.scale)),
-            _range(*map(str, route.weights)),
-        ]
-        for route in listed.routes
-    ]
-    print_table(columns, rows, right=columns[1:])
-
-
-def _range(least: str, greatest: str) -> str:
-    return least if least == greatest else f"{least} … {greatest}"
-
-
-def _paths(count: int) -> str:
-    return f"{count} path{'s' * (count != 1)}"
+__all__ = ["run_check", "run_decompose", "run_derive", "run_render"]
 
 
 # --- derive -----------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ def _structure_verbs(verbs: Any) -> None:
 
 
 def _analysis_verbs(verbs: Any) -> None:
-    paths = _verb(verbs, "paths", "analysis", "Count and list the paths of a gradient.")
+    paths = _verb(verbs, "paths", "paths", "Count and list the paths of a gradient.")
     _wrt(paths)
     _view(paths, "op")
     paths.add_argument("--limit", type=_count, default=20, metavar="N", help="list at most N paths")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,7 +50,14 @@ class EdgeFlow:
     """Why there are no shares, if there are none."""
 
 
-def edge_flow(tape: Tape, wrt: str, *, of: str = LOSS, seed: Tensor | None = None) -> EdgeFlow:
+def edge_flow(
+    tape: Tape,
+    wrt: str,
+    *,
+    of: str = LOSS,
+    seed: Tensor | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> EdgeFlow:
     """Split ∂L/∂wrt exactly by edge and node.
 
     The cotangents x̄ are pulled back once, and the tangent ẋ_wrt = g/‖g‖ is pushed forward once.
@@ -62,6 +69,7 @@ def edge_flow(tape: Tape, wrt: str, *, of: str = LOSS, seed: Tensor | None = Non
         wrt: A node, an input or a parameter.
         of: The node that is differentiated.
         seed: The cotangent there; default ones.
+        progress: Called with (nodes passed forwards, nodes on the paths).
 
     Raises:
         TargetError: `wrt` or `of` is not in the graph.
@@ -80,7 +88,10 @@ def edge_flow(tape: Tape, wrt: str, *, of: str = LOSS, seed: Tensor | None = Non
     sweep = _ForwardSweep(tape, paths, wrt, cotangents, gradient)
     if paths.order:
         # Divided in float64, since 1/‖g‖ may overflow where g/‖g‖ does not.
-        sweep.run({k: (t.double() / (size or 1.0)).to(t.dtype) for k, t in gradient.items()})
+        unit = {k: (t.double() / (size or 1.0)).to(t.dtype) for k, t in gradient.items()}
+        for done in sweep.run(unit):
+            if progress is not None:
+                progress(done, len(paths.order))
     flow = sweep.result(wrt, size)
     tolerance = tolerance_of(tape.dtype)
     if flow.residual <= tolerance.conservation:
@@ -146,11 +157,13 @@ class _ForwardSweep:
         self.known: dict[int, tuple[Tensor, float]] = {}
         """Norms by identity of the tensor, since a lone edge delivers the whole cotangent."""
 
-    def run(self, tangent: Bundle) -> None:
+    def run(self, tangent: Bundle) -> Iterator[int]:
+        """Push the tangent to the end; yield how many nodes have it."""
         self._keep(self.paths.start, tangent)
-        for position in reversed(self.paths.order):
+        for done, position in enumerate(reversed(self.paths.order), 1):
             if position != self.paths.start:
                 self._enter(position)
+            yield done
 
     def _keep(self, position: int, tangent: Bundle) -> None:
         self.tangents[position] = tangent

@@ -20,7 +20,7 @@ from archgraph.gradient.routes import gradient_at, uncancelled
 from archgraph.gradient.tape import Tape
 from archgraph.gradient.tolerance import tolerance_of
 from archgraph.graph import LOSS, Graph
-from archgraph.paths.count import role_degrees
+from archgraph.paths.count import count_by, role_degrees
 from archgraph.paths.walk import Walk, walk
 
 __all__ = ["GRADES", "by_grade"]
@@ -51,7 +51,7 @@ def by_grade(
         memory_bytes=memory_bytes,
         progress=progress,
     )
-    parts = _parts(coefficients, whole)
+    parts = _parts(coefficients, whole, count_by(paths, degrees))
     found = Decomposition(wrt, by if isinstance(by, str) else "degree", norm(whole), parts, 0.0)
     found = _checked(found, tape, coefficients, whole, of, seed)
     return _by_term(found, tape.graph, coefficients) if by == "loss" else found
@@ -75,7 +75,9 @@ def _degrees(graph: Graph, paths: Walk, by: str | Mapping[str, int], of: str) ->
     return [by.get(hop.id, 0) for hop in paths.hops]
 
 
-def _parts(coefficients: Coefficients, whole: Bundle) -> tuple[Part, ...]:
+def _parts(
+    coefficients: Coefficients, whole: Bundle, counts: Mapping[int, int]
+) -> tuple[Part, ...]:
     size = norm(whole)
     unit = {k: (t.double() / (size or 1.0)).to(t.dtype) for k, t in whole.items()}
     grades = sorted({grade for graded in coefficients.values() for grade in graded.grades})
@@ -87,7 +89,7 @@ def _parts(coefficients: Coefficients, whole: Bundle) -> tuple[Part, ...]:
             norms.append(math.ldexp(norm(part), exponent))
             products.append(math.ldexp(inner(part, unit), exponent))
         share = sum(products) / size if size else None
-        parts.append(Part(grade, math.hypot(*norms), share))
+        parts.append(Part(grade, math.hypot(*norms), share, counts.get(grade)))
     return tuple(parts)
 
 

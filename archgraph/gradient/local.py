@@ -25,7 +25,16 @@ from archgraph.gradient.cell import Cell, ParameterUse, as_elements, call_layer
 from archgraph.graph import Node
 from archgraph.ops.catalogue import get
 
-__all__ = ["OnceOnlyError", "Source", "jvp", "run_on_duals", "vjp", "vjp_many"]
+__all__ = [
+    "OnceOnlyError",
+    "Source",
+    "is_elementwise",
+    "jvp",
+    "known_layer",
+    "run_on_duals",
+    "vjp",
+    "vjp_many",
+]
 
 Source: TypeAlias = str | ParameterUse
 """What an op depends on: a port by name, or a parameter by use."""
@@ -111,7 +120,7 @@ def _many(cell: Cell, port: str) -> Callable[[Tensor], Tensor] | None:
         return lambda stack: stack @ layer.weight.detach()
     if type(layer) in _CONVOLUTIONS and _pads_with_zeros(layer):
         return lambda stack: _pull_convolution(layer, stack, shape)
-    if _is_elementwise(cell):
+    if is_elementwise(cell):
         (diagonal,) = vjp(cell, {0: torch.ones_like(cell.outputs[0])}, [port])
         return lambda stack: stack * diagonal
     return None
@@ -255,7 +264,7 @@ def _linear(cell: Cell) -> Callable[[Tensor], Any] | None:
         return lambda tangent: layer._conv_forward(tangent, layer.weight, None)
     if type(layer) in _CONVOLUTIONS:
         return lambda tangent: _push_transposed(layer, tangent)
-    known = _known(layer)
+    known = known_layer(layer)
     if known is None or not known.linear or cell.parameters or len(cell.outputs) != 1:
         return None
     return layer if known.family in ("pooling", "reshaping", "resampling") else None
@@ -280,14 +289,15 @@ def _push_transposed(layer: Any, tangent: Tensor) -> Tensor:
 # --- what is known of a layer -----------------------------------------------------------------
 
 
-def _known(layer: Any) -> Any:
+def known_layer(layer: Any) -> Any:
     """Return the catalogue's entry of a layer of torch's or archgraph's own, else None."""
     home = type(layer).__module__
     return get(type(layer).__name__) if home.startswith(("torch.nn.", "archgraph.nn.")) else None
 
 
-def _is_elementwise(cell: Cell) -> bool:
-    known = _known(cell.layer)
+def is_elementwise(cell: Cell) -> bool:
+    """Whether each element of the value depends on the same element of one input alone."""
+    known = known_layer(cell.layer)
     return known is not None and known.elementwise and len(cell.outputs) == 1
 
 
@@ -300,9 +310,9 @@ def _is_symmetric(cell: Cell) -> bool:
     That of a norm over whole channels is γ/σ·(I − 11ᵀ/n − x̂x̂ᵀ/n) in each channel, and γ is one
     number there; over fixed statistics it is diagonal.
     """
-    if _is_elementwise(cell):
+    if is_elementwise(cell):
         return True
-    known = _known(cell.layer)
+    known = known_layer(cell.layer)
     return known is not None and known.name.startswith(_PER_CHANNEL)
 
 

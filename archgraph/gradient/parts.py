@@ -22,6 +22,14 @@ class Part:
     """Norm of the part; at an edge or node, of the cotangent there."""
     share: float | None
     """Signed fraction of ‖g‖², ⟨g_p, g⟩ / ⟨g, g⟩; None if g is zero."""
+    paths: int | None = None
+    """Of a grade: how many paths have it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; a path's key is the list of its edge ids."""
+        key = list(self.key) if isinstance(self.key, tuple) else self.key
+        found = {"key": key, "norm": self.norm, "share": self.share}
+        return found if self.paths is None else {**found, "paths": self.paths}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +54,12 @@ class Decomposition:
     """By pairs of loss terms: the cosine between their gradients, negative where they conflict."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form; a path's key is the list of its edge ids."""
+        """Return the JSON form."""
         return {
             "wrt": self.wrt,
             "by": self.by,
             "norm": self.norm,
-            "parts": [
-                {
-                    "key": list(part.key) if isinstance(part.key, tuple) else part.key,
-                    "norm": part.norm,
-                    "share": part.share,
-                }
-                for part in self.parts
-            ],
+            "parts": [part.to_dict() for part in self.parts],
             "residual": self.residual,
             "note": self.note,
             "headline": None if self.headline is None else self.headline.to_dict(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -10,16 +11,23 @@ from torch import Tensor
 
 from archgraph.errors import GradientError, UsageError, suggest
 from archgraph.gradient.bundle import accumulate, difference, norm, relative_share
-from archgraph.gradient.flow import ROUNDING, ZERO, EdgeFlow, edge_flow
+from archgraph.gradient.flow import ROUNDING, ZERO, EdgeFlow, backward_sweep, edge_flow
 from archgraph.gradient.grades import Progress
 from archgraph.gradient.grouping import GRADES, by_grade
 from archgraph.gradient.headline import headline
+from archgraph.gradient.heaviest import Heaviest, heaviest_paths
 from archgraph.gradient.parts import Decomposition, Part, cancelling
 from archgraph.gradient.routes import gradient_at, uncancelled
 from archgraph.gradient.tape import OnceOnlyError, Tape
 from archgraph.gradient.tolerance import tolerance_of
-from archgraph.gradient.tree import DEFAULT_BUDGET, iter_path_gradients, within_budget
+from archgraph.gradient.tree import (
+    DEFAULT_BUDGET,
+    iter_path_gradients,
+    shown_count,
+    within_budget,
+)
 from archgraph.graph import LOSS
+from archgraph.paths.count import count_paths
 from archgraph.paths.enumerate import Path
 from archgraph.paths.walk import walk
 
@@ -72,6 +80,7 @@ def decompose(
     *,
     of: str = LOSS,
     seed: Tensor | None = None,
+    top: int | None = None,
     budget: int = DEFAULT_BUDGET,
     memory_bytes: int | None = None,
     headlines: bool = True,
@@ -87,10 +96,12 @@ def decompose(
             (those left out count nothing); `loss`, the terms of L.
         of: The node that is differentiated.
         seed: The cotangent there; default ones.
-        budget: Most paths, by path.
+        top: By path: only so many, those whose gradients have the largest norms, the largest
+            first; see `heaviest_paths`. The note says whether it is certain that these are they.
+        budget: By path: most paths; of the heaviest, most vector–Jacobian products.
         memory_bytes: About the most memory for polynomials, by grade; see `graded_gradient`.
         headlines: Whether to add the gradient's headline numbers.
-        progress: Called with (done, in all): paths by path, nodes by grade.
+        progress: Called with (done, in all): paths by path, else nodes.
 
     Returns:
         The parts. Shares by path, grade and loss add up to 1, and so do those of edges that every
@@ -109,9 +120,12 @@ def decompose(
     """
     flow = None
     if by == "path":
-        found = _by_path(tape, wrt, of, seed, budget, progress)
+        if top is None:
+            found = _by_path(tape, wrt, of, seed, budget, progress)
+        else:
+            found = _heaviest(tape, wrt, of, seed, top, budget, progress)
     elif isinstance(by, str) and by in _FLOWS:
-        flow = edge_flow(tape, wrt, of=of, seed=seed)
+        flow = edge_flow(tape, wrt, of=of, seed=seed, progress=progress)
         shares, norms = _FLOWS[by](flow)
         parts = tuple(Part(key, norms[key], share) for key, share in shares.items())
         note = flow.note or cancelling(parts)
@@ -181,6 +195,50 @@ def _by_path(
         )
     residual = error / scale if scale else 0.0
     return Decomposition(wrt, "path", size, parts, residual, note or cancelling(parts))
+
+
+def _heaviest(
+    tape: Tape,
+    wrt: str,
+    of: str,
+    seed: Tensor | None,
+    top: int,
+    budget: int,
+    progress: Progress | None,
+) -> Decomposition:
+    if top < 1:
+        raise UsageError(f"asked for the {top} heaviest paths; ask for 1 or more")
+    paths = walk(tape.graph, wrt, of)
+    gradient = gradient_at(tape, backward_sweep(tape, paths, wrt, of, seed), wrt)
+    found = heaviest_paths(tape, paths, wrt, of, seed, top, budget=budget, progress=progress)
+    parts = tuple(
+        Part(path.edge_ids, size, relative_share(part, gradient))
+        for path, part, size in found.paths
+    )
+    total: dict[int, Tensor] = {}
+    for _, part, _ in found.paths:
+        for element, tensor in part.items():
+            accumulate(total, element, tensor)
+    size = norm(gradient)
+    error, scale = norm(difference(total, gradient)), _total(parts)
+    note = _promise(found, count_paths(paths))
+    return Decomposition(wrt, "path", size, parts, error / scale if scale else 0.0, note)
+
+
+def _promise(found: Heaviest, count: int) -> str:
+    """Say what is certain of the paths that are not listed."""
+    listed = f"{len(found.paths)} of {shown_count(count)} paths"
+    if found.certain:
+        return f"{listed}: no other has a larger norm than the last of these"
+    if not math.isfinite(found.bound):
+        return (
+            f"{listed}: the largest found in {found.products:,} products; a layer has no known "
+            "bound, so that larger ones may have been missed"
+        )
+    return (
+        f"{listed}: the largest found in {found.products:,} products; no other has a norm above "
+        f"{found.bound:.4g}"
+    )
 
 
 def _total(parts: tuple[Part, ...]) -> float:

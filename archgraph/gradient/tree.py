@@ -16,7 +16,7 @@ from archgraph.paths.count import count_paths
 from archgraph.paths.enumerate import Path
 from archgraph.paths.walk import Walk, walk
 
-__all__ = ["DEFAULT_BUDGET", "iter_path_gradients", "within_budget"]
+__all__ = ["DEFAULT_BUDGET", "iter_path_gradients", "shown_count", "within_budget"]
 
 DEFAULT_BUDGET = 4096
 """Most paths that are followed one by one unless the caller says otherwise."""
@@ -33,12 +33,17 @@ def within_budget(paths: Walk, budget: int) -> int:
     count = count_paths(paths)
     if count > budget:
         start, end = paths.names[paths.start], paths.names[paths.end]
-        shown = f"{count:,}" if count < 10**15 else f"more than 2^{count.bit_length() - 1}"
         raise BudgetError(
-            f"{shown} paths lead from {start!r} to {end!r}, and at most {budget:,} are followed "
-            "one by one; raise the budget, or split the gradient by edge, which needs no paths"
+            f"{shown_count(count)} paths lead from {start!r} to {end!r}, and at most {budget:,} "
+            "are followed one by one; raise the budget, ask for the heaviest of them only, or "
+            "split the gradient by edge, weights or branches, which follow no paths"
         )
     return count
+
+
+def shown_count(count: int) -> str:
+    """Return a number of paths as a person reads it."""
+    return f"{count:,}" if count < 10**15 else f"more than 2^{count.bit_length() - 1}"
 
 
 def iter_path_gradients(

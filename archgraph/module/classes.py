@@ -293,8 +293,10 @@ class _Body:
             self.known[part.outputs[0]] = self.where(next(iter(part.inputs)))
             return True
         edges = graph.edges_into(part.path)
-        lone = len(edges) == 1 and part.manner == "module" and part.path not in (
-            self.planner.shapes.tuples
+        lone = (
+            len(edges) == 1
+            and part.manner == "module"
+            and part.path not in (self.planner.shapes.tuples)
         )
         if not (lone or part.manner == "merge") or _scale(edges[0], "") != "":
             return False
@@ -337,7 +339,7 @@ def _scale(edge: Edge, module: str) -> Hashable:
     if learn is not None:
         return relative(learn.name, module), learn.per, learn.index, learn.count
     if edge.scale.text is None:
-        return {1: "", -1: "-"}.get(edge.scale.value, "number")  # type: ignore[call-overload]
+        return "" if edge.scale.value == 1 else "-" if edge.scale.value == -1 else "number"
     return "number"
 
 

@@ -38,6 +38,11 @@ class Column:
         """The part that stands for all."""
         return self.parts[0]
 
+    def inside(self, k: int) -> Column:
+        """Return the column of part `k` of units."""
+        parts = [part.parts[k] for part in self.parts if isinstance(part, Unit)]
+        return Column(parts, self.numbers, self.units, self.turn, self.forced)
+
     def text(self, spelt: str) -> str:
         """Return a spec's text, `i` replaced where it has no meaning."""
         return substitute(spelt, {"i": str(self.turn)}) if isinstance(self.turn, int) else spelt
@@ -117,7 +122,6 @@ class Numbers:
         name: str,
         *,
         as_float: bool = False,
-        strict: bool = False,
     ) -> str:
         """Return a text that has the right value for every part of a column.
 
@@ -127,35 +131,32 @@ class Numbers:
             candidates: Texts to try, best first.
             name: What the number is called if it has to be an argument of its own.
             as_float: Whether what uses it takes a float.
-            strict: Whether it must not become an argument of its own.
 
         Raises:
             UnsolvedError: it differs between the copies of a repeat, and nothing says how.
         """
         values = [_plain(value, as_float=as_float) for value in values]
         spelt = [column.text(text) for text in dict.fromkeys(candidates) if text]
-        constant = all(_same(value, values[0]) for value in values)
-        for text in spelt:
-            found = fits(text, values, column.numbers)
-            names = () if found is None else names_in(found)
-            varies = not constant or len(values) == 1 or "i" not in names
-            if found is not None and names and varies:
-                return self.use(found, as_float=as_float)
-        if constant:
-            return python.literal(values[0])
-        line = fit_line(values, column.numbers)
-        if line is not None:
-            return self.use(line, as_float=as_float)
+        found = _spelt(column, values, spelt)
+        if found is not None:
+            return self.use(found, as_float=as_float)
         by_unit: dict[Unit, list[Any]] = {}
         for unit, value in zip(column.units, values, strict=True):
             by_unit.setdefault(unit, []).append(value)
         if column.forced and column.turn == "i":
             tuples = {unit: tuple(found) for unit, found in by_unit.items()}
             return self.use(f"{self.add(f'{name}s', 'extra', tuples)}[i]", as_float=as_float)
-        if strict or column.turn == "i" or any(len(found) > 1 for found in by_unit.values()):
+        if column.turn == "i" or any(len(found) > 1 for found in by_unit.values()):
             raise UnsolvedError(name)
         chosen = self._extra({unit: found[0] for unit, found in by_unit.items()}, spelt, name)
         return self.use(chosen, as_float=as_float)
+
+    def spell(
+        self, column: Column, values: Sequence[Any], candidates: Iterable[str | None]
+    ) -> str | None:
+        """Return a text as `solve` does, without using it; None if it were one of its own."""
+        values = [_plain(value, as_float=False) for value in values]
+        return _spelt(column, values, [column.text(t) for t in dict.fromkeys(candidates) if t])
 
     def _extra(self, values: Mapping[Unit, Any], spelt: Sequence[str], name: str) -> str:
         chosen = self.add(name, "extra", values)
@@ -166,6 +167,17 @@ class Numbers:
             if text is not None and unit.instance.kind != "block":
                 self.given[chosen].texts[unit] = text
         return chosen
+
+
+def _spelt(column: Column, values: Sequence[Any], candidates: Iterable[str]) -> str | None:
+    constant = all(_same(value, values[0]) for value in values)
+    for text in candidates:
+        found = fits(text, values, column.numbers)
+        names = () if found is None else names_in(found)
+        varies = not constant or len(values) == 1 or "i" not in names
+        if found is not None and names and varies:
+            return found
+    return python.literal(values[0]) if constant else fit_line(values, column.numbers)
 
 
 def _plain(value: Any, *, as_float: bool) -> Any:

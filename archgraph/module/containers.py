@@ -53,7 +53,7 @@ def sequential(names: Sequence[str], elements: Sequence[Element]) -> str:
     return f"nn.Sequential(OrderedDict([{', '.join(pairs)}]))"
 
 
-def sequence(names: Sequence[str], elements: Sequence[Element]) -> str:
+def sequence(elements: Sequence[Element]) -> str:
     """Return the text of an `nn.ModuleList`."""
     if len(elements) == 1 and elements[0].is_run:
         return f"nn.ModuleList({elements[0].text} {elements[0].clause()})"

@@ -51,6 +51,16 @@ class Copies:
             self._give()
         return elements
 
+    def write_shared(self) -> str:
+        """Return the text of the one module that all copies are."""
+        text = self._text(self._from(range(max(self._counts)), forced=True))
+        repeat = self._column.first
+        assert isinstance(repeat, Unit)
+        for ref in repeat.outputs:
+            given = self._writer.sizes.of.get(_given(self._rows[0][0]), ())
+            self._writer.sizes.give(self._column, ref, given)
+        return text
+
     def _alike(self) -> list[Element] | None:
         """Return one text for all copies, or that of the first and one for the rest."""
         names = tuple(part.module.rpartition(".")[2] for part in self._rows[0])
@@ -109,7 +119,7 @@ class Copies:
             if i < len(copies)
         ]
         parts, numbers, units = map(list, zip(*found, strict=True))
-        return Column(parts, numbers, units, "i", forced)  # type: ignore[arg-type]
+        return Column(parts, numbers, units, "i", forced)
 
     def _text(self, column: Column) -> str:
         text = self._writer.text(column)

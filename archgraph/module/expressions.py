@@ -1,4 +1,4 @@
-"""Texts of numbers: a spec's expressions as Python, put into each other, and held against values."""
+"""Texts of numbers: a spec's expressions as Python, put into each other, held against values."""
 
 from __future__ import annotations
 
@@ -242,7 +242,9 @@ def _uncancelled(terms: list[tuple[int, ast.expr]]) -> list[tuple[int, ast.expr]
     left: list[tuple[int, ast.expr]] = []
     for sign, term in terms:
         text = ast.unparse(term)
-        other = next((k for k, (s, t) in enumerate(left) if s != sign and ast.unparse(t) == text), None)
+        other = next(
+            (k for k, (s, t) in enumerate(left) if s != sign and ast.unparse(t) == text), None
+        )
         if other is None:
             left.append((sign, term))
         else:
@@ -281,8 +283,9 @@ def _is_int(value: Any) -> bool:
 
 
 def _line(name: str, values: Sequence[int], given: Sequence[int]) -> str | None:
-    (x, y), (u, v) = (given[0], values[0]), next(
-        (g, w) for g, w in zip(given, values, strict=True) if g != given[0]
+    (x, y), (u, v) = (
+        (given[0], values[0]),
+        next((g, w) for g, w in zip(given, values, strict=True) if g != given[0]),
     )
     slope = Fraction(v - y, u - x)
     constant = y - slope * x
@@ -294,5 +297,3 @@ def _line(name: str, values: Sequence[int], given: Sequence[int]) -> str | None:
         return None
     term = name if slope == 1 else f"{slope} * {name}"
     return f"{constant} + {term}" if constant else term
-
-

@@ -6,7 +6,7 @@ layers run as it is in the graph: random masks and running statistics depend on 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -29,7 +29,18 @@ _UNREAD = {"MultiheadAttention": "need_weights=False"}
 """By op that returns a tuple: what spares it the making of all but the first element."""
 
 
-class Calls(Protocol):
+class Numbers(Protocol):
+    """The texts of numbers."""
+
+    def scale(self, edge: Edge) -> str | None:
+        """Return the text of an edge's λ; None for a plain 1."""
+
+    def free(self, node: Node) -> dict[str, Any]:
+        """Return the arguments of an op that is written as an expression."""
+
+
+@dataclass(frozen=True)
+class Calls:
     """How the code around it names what `forward` uses."""
 
     layers: Mapping[str, str]
@@ -38,18 +49,11 @@ class Calls(Protocol):
     """By merge that may be left out: when it is there."""
     extra: Mapping[str, Sequence[str]]
     """By call of a unit: its arguments that are no tensors."""
-
     turns: Mapping[str, str]
     """By loop that calls one module several times: how often."""
-
-    def scale(self, edge: Edge) -> str | None:
-        """Return the text of an edge's λ; None for a plain 1."""
-
-    def free(self, node: Node) -> Mapping[str, Any]:
-        """Return the arguments of an op that is written as an expression."""
-
-    def parameter(self, name: str) -> str:
-        """Return how a parameter is read."""
+    numbers: Numbers
+    parameter: Callable[[str], str]
+    """How a parameter is read, by its path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +292,7 @@ class Forward:
         layer = self.calls.layers.get(node.name)
         if layer is not None:
             return python.call(layer, self._arguments(node, ports)), order
-        arguments = tuple(self.calls.free(node).items())
+        arguments = tuple(self.calls.numbers.free(node).items())
         text = tensor_expression(replace(node.op, arguments=arguments), ports)
         assert text is not None
         return text, order
@@ -346,7 +350,7 @@ class Forward:
 
     def _scale(self, edge: Edge) -> str | None:
         # The arguments of a call have none.
-        return None if edge.target in self.flow.calls else self.calls.scale(edge)
+        return None if edge.target in self.flow.calls else self.calls.numbers.scale(edge)
 
     def _scaled(self, edge: Edge) -> str:
         """Return λ · value."""

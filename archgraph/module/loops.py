@@ -147,8 +147,7 @@ def _heads(name: str) -> Iterable[str]:
 def _body(
     parts: Sequence[Part], graph: Graph, shapes: Shapes
 ) -> tuple[Part, tuple[_Read, ...], Ref, Ref, Ref | None] | None:
-    """Return a turn's copy, what its inputs read, what it gives, the state after it, and what is
-    added to it for that."""
+    """Return a turn's copy, what its inputs read, what it gives, the state after it, the added."""
     modules = [p for p in parts if isinstance(p, Unit) or p.manner != "merge"]
     if len(modules) != 1 or not _is_callable(modules[0], shapes):
         return None

@@ -13,7 +13,18 @@ from torch import nn
 __all__ = ["RESERVED", "Scope", "attribute", "class_name", "is_plain", "reference"]
 
 RESERVED: Final = frozenset(
-    {"self", "torch", "nn", "math", "copy", "layer", "Tensor", "Sequence", "OrderedDict"} | {"annotations"}
+    {
+        "OrderedDict",
+        "Sequence",
+        "Tensor",
+        "annotations",
+        "copy",
+        "layer",
+        "math",
+        "nn",
+        "self",
+        "torch",
+    }
 )
 """Names that generated code uses itself."""
 

@@ -17,12 +17,14 @@ from archgraph.errors import UsageError
 from archgraph.graph import Graph, Node
 from archgraph.module import text as python
 from archgraph.module.classes import choose_names, plan_classes
-from archgraph.module.constructor import Constructor, Network, spec_wide_sizes
+from archgraph.module.constructor import Constructor
 from archgraph.module.flow import flow_of
-from archgraph.module.forward import Forward
+from archgraph.module.forward import Calls, Forward
 from archgraph.module.names import RESERVED, Scope, class_name
+from archgraph.module.network import Network
 from archgraph.module.resets import Resets
 from archgraph.module.shapes import infer
+from archgraph.module.signature import annotation, spec_wide_sizes
 from archgraph.module.values import Shapes, Value
 
 __all__ = ["Emission", "emit", "source"]
@@ -139,11 +141,8 @@ class _Emitter:
             held.append(constructor.write())
         return held
 
-    def _class(
-        self, constructor: Constructor, held: list[str], reset: list[str]
-    ) -> list[str]:
-        lines = [*self._head(constructor), ""]
-        lines += self._constructor(constructor, held, bool(reset))
+    def _class(self, constructor: Constructor, held: list[str], reset: list[str]) -> list[str]:
+        lines = [*self._head(constructor), *self._constructor(constructor, held, bool(reset))]
         if reset:
             lines += ["", *_reset(reset)]
         if constructor.base != "nn.Sequential":
@@ -211,17 +210,21 @@ class _Emitter:
         if constructor.unit is self.root:
             takes = [f"{n.name} {_shown(self.shapes[n.name])}" for n in self.graph.inputs]
             returns = [f"{name} {_shown(self.shapes[node])}" for name, node in self.graph.outputs]
-            words = ["Takes", *_listed(takes or ["nothing"], ";"), "returns", *_listed(returns, ".")]
+            words = [
+                "Takes",
+                *_listed(takes or ["nothing"], ";"),
+                "returns",
+                *_listed(returns, "."),
+            ]
         else:
-            instance = constructor.unit.instance
-            what = f"The {instance.kind} '{constructor.plan.stem}' of {self.graph.name}."
-            words = (instance.about or what).split()
-        return [f"class {name}({constructor.base}):", *python.docstring(words, 4)]
+            words = (constructor.unit.instance.about or "").split()
+        about = [*python.docstring(words, 4), ""] if words else []
+        return [f"class {name}({constructor.base}):", *about]
 
     def _constructor(self, constructor: Constructor, held: list[str], reset: bool) -> list[str]:
         lines = [line for statement in held for line in python.layout(statement, 8)]
         return [
-            *_definition("__init__", ["self", *_signature(constructor)], "None"),
+            *_definition("__init__", ["self", *constructor.signature.texts()], "None"),
             *lines,
             *(["        self.reset_parameters()"] if reset else []),
         ]
@@ -229,34 +232,29 @@ class _Emitter:
     def _forward(self, constructor: Constructor) -> list[str]:
         unit = constructor.unit
         used = {*self.bindings, *(name for names in self.imports.values() for name in names)}
-        extra = list(constructor.call_names)
+        extra = constructor.used.arguments
         forward = Forward(
             flow_of(unit, self.graph, self.shapes),
             self.shapes,
-            constructor,
+            Calls(
+                constructor.layers,
+                constructor.optional,
+                constructor.calls.extra,
+                constructor.turns,
+                constructor.used,
+                constructor.parameter,
+            ),
             Scope({*self.classes.values(), *used}),
-            extra,
+            list(extra),
         )
         arguments, statements = forward.write()
         several = len(unit.outputs)
         kind = f"tuple[{', '.join(['Tensor'] * several)}]" if several > 1 else "Tensor"
         typed = [f"{name}: Tensor" for name in arguments]
-        typed += [f"{name}: {constructor.call_annotation(name)}" for name in extra]
+        known = constructor.numbers.known[unit]
+        typed += [f"{n}: {annotation(known[n], as_float=only)}" for n, only in extra.items()]
         lines = (line for statement in statements for line in python.layout(statement, 8))
         return [*_definition("forward", ["self", *typed], kind), *lines]
-
-
-def _signature(constructor: Constructor) -> list[str]:
-    """Return the arguments of a constructor: its own, then the spec's, by keyword only."""
-    arguments, wide = [], []
-    for name in constructor.used():
-        default = constructor.default(name)
-        text = f"{name}: {constructor.annotation(name)}"
-        if default is not None:
-            text += f" = {default}"
-        alone = constructor.unit.parent is not None and constructor.is_spec_wide(name)
-        (wide if alone else arguments).append(text)
-    return [*arguments, "*", *wide] if wide else arguments
 
 
 def _definition(name: str, arguments: list[str], result: str) -> list[str]:

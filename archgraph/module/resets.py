@@ -7,8 +7,9 @@ from typing import Any
 
 from archgraph.graph import Node
 from archgraph.module import text as python
-from archgraph.module.constructor import Constructor, Network
+from archgraph.module.constructor import Constructor
 from archgraph.module.initialisers import matching_parameters
+from archgraph.module.network import Network
 from archgraph.module.units import Layer, Unit, relative
 from archgraph.ops import OpCall
 
@@ -46,7 +47,9 @@ class Resets:
             else:
                 one = len(unique) == 1 and unique[0][1:].isidentifier() is False
                 plain = one and not unique[0].startswith("*(")
-                head = unique[0][1:] if plain else f"({', '.join(unique)}{',' * (len(unique) == 1)})"
+                head = (
+                    unique[0][1:] if plain else f"({', '.join(unique)}{',' * (len(unique) == 1)})"
+                )
                 lines += [f"for layer in {head}:", *(f"    {text}" for text in texts)]
         return lines
 
@@ -57,7 +60,8 @@ class Resets:
         chosen: dict[str, Any] = {}
         wide = self._graph.init if node.op.op.weight_layer and spec_wide else ()
         for name, value in (*wide, *node.init):
-            for parameter in matching_parameters(self._shapes.parameters, node, name):
+            held = self._shapes.held.get(node.module, {})
+            for parameter in matching_parameters(held, node, name):
                 chosen[parameter.removeprefix(node.module)] = value
         return chosen
 
@@ -103,7 +107,8 @@ class Resets:
 
     def _parameters(self, node: Node) -> list[str]:
         start = f"{node.module}."
-        return [f".{n.removeprefix(start)}" for n in self._shapes.parameters if n.startswith(start)]
+        held = self._shapes.held.get(node.module or "", {})
+        return [f".{n.removeprefix(start)}" for n in held if n.startswith(start)]
 
 
 def _by_statements(
@@ -161,8 +166,13 @@ def _layers(
 def _is_even(repeat: Unit) -> bool:
     """Whether all copies start alike, as far as their own initialisers say."""
     copies = repeat.parts if repeat.loop is None else repeat.loop.copies
-    looks = {tuple((str(layer.node.init), layer.node.op and layer.node.op.name)
-                   for layer, _ in _layers_of(copy)) for copy in copies}
+    looks = {
+        tuple(
+            (str(layer.node.init), layer.node.op and layer.node.op.name)
+            for layer, _ in _layers_of(copy)
+        )
+        for copy in copies
+    }
     return len(looks) == 1
 
 

@@ -17,7 +17,7 @@ from archgraph.module.initialisers import matching_parameters, owner, refuse_ini
 from archgraph.module.instances import RefusalError, instantiate, resolve, run
 from archgraph.module.merging import MergeError, concat_axis, merge, scale_shape
 from archgraph.module.targets import refuse_loss
-from archgraph.module.values import Shape, Shapes, Value
+from archgraph.module.values import Shape, Shapes, Value, by_module
 from archgraph.ops import OpCall
 from archgraph.ops.rules import tensor_expression
 
@@ -76,6 +76,8 @@ class _Inference:
         default_factory=dict
     )
     """By op, arguments and what is read: a layer, what it gave, and whether that is a tuple."""
+    starts: dict[tuple[str, Shape], str | None] = field(default_factory=dict)
+    """By initialiser and shape: why torch refuses it."""
     homes: dict[int, tuple[str, Node]] = field(default_factory=dict)
     """By identity of a user's module: its path, and the node that it was first met at."""
 
@@ -308,11 +310,13 @@ class _Inference:
                 )
 
     def check_initialisers(self) -> None:
+        held = by_module(self.parameters)
         for node in self.graph.nodes:
+            inside = held.get(node.module or "", {})
             for name, value in node.init:
-                names = matching_parameters(self.parameters, node, name)
+                names = matching_parameters(inside, node, name)
                 if not names:
-                    known = [n for n in self.parameters if n.startswith(f"{node.module}.")]
+                    known = [n for n in inside if n != node.module]
                     has = ", ".join(n.removeprefix(f"{node.module}.") for n in known)
                     self.add(
                         "unknown-parameter",
@@ -324,14 +328,16 @@ class _Inference:
         for name, value in self.graph.init:
             for node in self.graph.nodes:
                 if node.op is not None and node.op.op.weight_layer:
-                    self.check_initialiser(
-                        node, matching_parameters(self.parameters, node, name), value
-                    )
+                    inside = held.get(node.module or "", {})
+                    self.check_initialiser(node, matching_parameters(inside, node, name), value)
 
     def check_initialiser(self, node: Node, names: list[str], value: Any) -> None:
         for name in names:
             shape = self.parameters[name]
-            reason = refuse_initialiser(value, shape)
+            key = (str(value), shape)
+            if key not in self.starts:
+                self.starts[key] = refuse_initialiser(value, shape)
+            reason = self.starts[key]
             if reason is not None:
                 self.add(
                     "init-refused",

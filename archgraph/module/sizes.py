@@ -59,7 +59,7 @@ class Sizes:
         if given is None and value is not None:
             given = str(value)
         if given is not None:
-            return [text for text in self._without_cin(first, given)]
+            return [*self._without_cin(first, given)]
         axis = self._inferred_axis(first, name)
         if axis is None or first.name != node.name:
             return []
@@ -99,7 +99,7 @@ class Sizes:
     def pick(
         self, column: Column, candidates: Sequence[str], sizes: Sequence[int]
     ) -> tuple[str, ...]:
-        """Return the texts that are right for all parts, those that are more than a number first."""
+        """Return the texts that are right for all parts, a mere number last."""
         right = [
             found
             for text in dict.fromkeys(candidates)
@@ -228,20 +228,10 @@ def _sum(texts: Sequence[str]) -> str:
             terms.append(text)
             continue
         tree = ast.parse(text, mode="eval").body
-        factor = tree.left if _is_multiple(tree) else None
-        if factor is not None and isinstance(tree, ast.BinOp):
-            assert isinstance(factor, ast.Constant)
-            times = count * int(factor.value)  # type: ignore[arg-type]
-            terms.append(f"{times} * {python.bracket(python.unparse(tree.right), python.UNARY)}")
-        else:
-            terms.append(f"{count} * {python.bracket(text, python.PRODUCT)}")
+        match tree:
+            case ast.BinOp(left=ast.Constant(value=int(factor)), op=ast.Mult(), right=right):
+                rest = python.bracket(python.unparse(right), python.UNARY)
+                terms.append(f"{count * factor} * {rest}")
+            case _:
+                terms.append(f"{count} * {python.bracket(text, python.PRODUCT)}")
     return " + ".join(terms) or "0"
-
-
-def _is_multiple(tree: ast.expr) -> bool:
-    return (
-        isinstance(tree, ast.BinOp)
-        and isinstance(tree.op, ast.Mult)
-        and isinstance(tree.left, ast.Constant)
-        and isinstance(tree.left.value, int)
-    )

@@ -244,7 +244,8 @@ def _exploded(opening: str, items: list[str], closing: str, indent: int) -> list
     together = ", ".join(items)
     if isinstance(items[0], _Clauses):
         return [pad + opening, *_clauses(items[0], indent + 4), pad + closing]
-    if len(inner) + len(together) <= WIDTH:
+    # The arguments of a call may share a line, the elements of a list may not.
+    if opening.endswith("(") and opening[-2:-1].isidentifier() and len(inner + together) <= WIDTH:
         return [pad + opening, inner + together, pad + closing]
     lines: list[str] = []
     for item in items:
@@ -276,12 +277,18 @@ def docstring(words: Sequence[str], indent: int = 0) -> list[str]:
         plain = plain[:-1] + '\\"'
     if indent + len(plain) + 6 <= WIDTH:
         return [f'{pad}"""{plain}"""']
+    *before, last = filter(None, map(_escaped, words))
     lines = [f'{pad}"""']
-    for word in filter(None, map(_escaped, words)):
+    for word in before:
         if len(lines[-1]) + 1 + len(word) > WIDTH and not lines[-1].endswith('"""'):
             lines.append(pad)
         blank = " " if lines[-1].strip() and not lines[-1].endswith('"""') else ""
         lines[-1] += blank + word
+    # On one line of its own, formatters would put the closing quotes behind it, too far.
+    if len(lines) == 1 or len(lines[-1]) + 1 + len(last) > WIDTH:
+        lines.append(pad + last)
+    else:
+        lines[-1] += f" {last}"
     return [*lines, f'{pad}"""']
 
 

@@ -148,10 +148,7 @@ class _Writer:
     def _body(self, call: str, state: str, features: str, lists: list[str]) -> list[str]:
         if not state:
             return [f"{features}.append({call})"]
-        if self._loop.adds:
-            lines = [f"{state} = {state} + {call}"]
-        else:
-            lines = [f"{state} = {call}"]
+        lines = [f"{state} = {f'{state} + {call}' if self._loop.adds else call}"]
         appended = dict.fromkeys([*([features] if features else []), *lists])
         return [*lines, *(f"{name}.append({state})" for name in appended)]
 

@@ -26,6 +26,7 @@ __all__ = [
     "Ref",
     "Unit",
     "is_expression",
+    "joined",
     "manner",
     "numbers_of",
     "relative",
@@ -124,6 +125,11 @@ def relative(path: str, base: str) -> str:
         ('fc', 'fc', '')
     """
     return path[len(base) :].removeprefix(".")
+
+
+def joined(path: str, name: str) -> str:
+    """Return the path of what is called `name` at a path, either of which may be empty."""
+    return f"{path}.{name}".strip(".")
 
 
 def numbers_of(params: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 from typing import Any
 
-__all__ = ["Shape", "Shapes", "Value"]
+__all__ = ["Shape", "Shapes", "Value", "by_module"]
 
 Shape = tuple[int, ...]
 
@@ -68,6 +69,11 @@ class Shapes:
         assert value is not None
         return value
 
+    @cached_property
+    def held(self) -> Mapping[str, Mapping[str, Shape]]:
+        """By path of a module: the parameters inside it."""
+        return by_module(self.parameters)
+
     def count(self, module: str | None) -> int:
         """Return the number of weights of the layer that is held at `module`."""
         return sum(
@@ -81,3 +87,18 @@ class Shapes:
         """Number of weights of the network, tied ones counted once."""
         shared = {name for name, _ in self.ties}
         return sum(prod(s) for name, s in self.parameters.items() if name not in shared)
+
+
+def by_module(parameters: Mapping[str, Shape]) -> dict[str, dict[str, Shape]]:
+    """Return by path of a module the parameters inside it, and by its own name each parameter.
+
+    Example:
+        >>> by_module({"h.fc.bias": (2,)})["h.fc"]
+        {'h.fc.bias': (2,)}
+    """
+    found: dict[str, dict[str, Shape]] = {}
+    for name, shape in parameters.items():
+        parts = name.split(".")
+        for i in range(1, len(parts) + 1):
+            found.setdefault(".".join(parts[:i]), {})[name] = shape
+    return found

@@ -63,14 +63,26 @@ def parse_assumption(text: str) -> Assumption:
 class Factors:
     """The factors of a graph's edges, made once and used for any number of paths."""
 
-    def __init__(self, graph: Graph, assumptions: Iterable[Assumption | str] = ()) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        assumptions: Iterable[Assumption | str] = (),
+        *,
+        explain: bool = True,
+    ) -> None:
         """Check the assumptions against the graph.
+
+        Args:
+            graph: The graph.
+            assumptions: Numbers for Jacobians; of those that match a node the last one counts.
+            explain: Whether Jacobians say what they mean, which takes longer than to write them.
 
         Raises:
             UsageError: an assumption cannot be read, or matches no node and no edge.
         """
         self.graph = graph
         self.names = Names(graph)
+        self._explain = explain
         self._edge_numbers: dict[str, Number] = {}
         self._node_numbers: dict[str, Number] = {}
         for item in assumptions:
@@ -227,16 +239,19 @@ class Factors:
         what = (
             "weight" if node.op.name == "Linear" else "linear map" if letter == "W" else "Jacobian"
         )
-        meaning = f"the {what} of {node.name}, {node.op}"
-        meaning += f" by its input {edge.port}" if several else ""
+        meaning = ""
+        if self._explain:
+            meaning = f"the {what} of {node.name}, {node.op}"
+            meaning += f" by its input {edge.port}" if several else ""
         return Atom(f"{letter}_{name.text}{port}", f"{letter}_{{{name.latex}}}{raised}", meaning)
 
     def _slope(self, node: Node, name: Written) -> Atom:
         assert node.op is not None
         slope = _SLOPES.get(node.op.name, f"{node.op.name}'(z)")
-        meaning = (
-            f"diag({slope}) at z = {write(self._formula(node)).text}, the slope of {node.op.name}"
-        )
+        meaning = ""
+        if self._explain:
+            formula = write(self._formula(node)).text
+            meaning = f"diag({slope}) at z = {formula}, the slope of {node.op.name}"
         return Atom(f"φ'(z_{name.text})", rf"\varphi'(z_{{{name.latex}}})", meaning)
 
     def _share_of_merge(self, edge: Edge) -> Expression:

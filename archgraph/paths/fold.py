@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from typing import Final
 
 from archgraph.graph import LOSS, Edge
 from archgraph.paths.enumerate import Path
@@ -13,8 +15,10 @@ from archgraph.paths.view import View
 
 __all__ = ["MAX_NODES", "Folding"]
 
-MAX_NODES = 24
+MAX_NODES: Final = 24
 """Paths of no more nodes are written out."""
+MAX_OWN: Final = 3
+"""Most nodes that are named to tell apart paths that look alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +27,19 @@ class _Visit:
 
     repeat: str | None
     unit: str
+    copy: int
     skipped: bool
     parts: tuple[str, ...]
-    """The branches taken, where these are not all that there are."""
+    """The branches taken, where these are some, but not all that there are."""
+
+    def follows(self, other: _Visit) -> bool:
+        """Whether it does the same in the next copy of the same repeat."""
+        alike = (self.repeat, self.skipped, self.parts) == (
+            other.repeat,
+            other.skipped,
+            other.parts,
+        )
+        return alike and self.repeat is not None and self.copy == other.copy + 1
 
 
 class Folding:
@@ -38,33 +52,59 @@ class Folding:
     def __init__(self, seen: View) -> None:
         self._view = seen
 
-    def text(self, path: Path) -> str:
-        """Return a path of this view, written out if it is short."""
+    def texts(self, paths: Sequence[Path]) -> list[str]:
+        """Return paths of this view, the short ones written out.
+
+        Where several would look alike, it is added by which nodes they differ.
+        """
+        texts = [self._text(path) for path in paths]
+        alike: dict[str, list[Path]] = {}
+        for path, text in zip(paths, texts, strict=True):
+            alike.setdefault(text, []).append(path)
+        shared = {
+            text: frozenset.intersection(*(frozenset(path.nodes) for path in group))
+            for text, group in alike.items()
+        }
+        own = [
+            [name for name in path.nodes if name not in shared[text]]
+            for path, text in zip(paths, texts, strict=True)
+        ]
+        return [
+            f"{text}, by {', '.join(names[:MAX_OWN])}{', …' * (len(names) > MAX_OWN)}"
+            if names
+            else text
+            for text, names in zip(texts, own, strict=True)
+        ]
+
+    def _text(self, path: Path) -> str:
         if len(path.nodes) <= MAX_NODES:
             return str(path)
         units = groupby(path.edge_indices, key=self._unit)
-        visits = [self._visit(list(hops)) for _, hops in units]
-        runs = groupby(visits, key=lambda v: (v.repeat or v.unit, v.skipped, v.parts))
-        return " → ".join([path.nodes[0], *(_write(list(run)) for _, run in runs)])
-
-    def _place(self, hop: int) -> Place | None:
-        """Return where a hop ends; None for the loss, and for layers that are in no block."""
-        edge = self._edge(hop)
-        if edge.target == LOSS:
-            return None
-        place = place_of(self._view.graph, edge)
-        return place if place.stage[0] != "name" else None
-
-    def _edge(self, hop: int) -> Edge:
-        return self._view.base.hops[self._view.hops[hop].last]
+        visits = [visit for _, hops in units if (visit := self._visit(list(hops)))]
+        runs: list[list[_Visit]] = []
+        for visit in visits:
+            if runs and visit.follows(runs[-1][-1]):
+                runs[-1].append(visit)
+            else:
+                runs.append([visit])
+        return " → ".join([path.nodes[0], *map(_write, runs)])
 
     def _unit(self, hop: int) -> str:
         place = self._places[hop]
         return self._edge(hop).target if place is None else place.unit
 
+    def _edge(self, hop: int) -> Edge:
+        return self._view.base.hops[self._view.hops[hop].last]
+
     @cached_property
     def _places(self) -> dict[int, Place | None]:
+        """Where each hop ends; None for the loss, and for layers that are in no block."""
         return {hop.index: self._place(hop.index) for hop in self._view.hops}
+
+    def _place(self, hop: int) -> Place | None:
+        edge = self._edge(hop)
+        place = None if edge.target == LOSS else place_of(self._view.graph, edge)
+        return None if place is None or place.stage[0] == "name" else place
 
     @cached_property
     def _parts(self) -> dict[str, set[str]]:
@@ -75,24 +115,37 @@ class Folding:
                 parts.setdefault(place.unit, set()).add(place.part)
         return parts
 
-    def _visit(self, hops: list[int]) -> _Visit:
+    @cached_property
+    def _copies(self) -> dict[str, int]:
+        """The number of each copy of a repeat."""
+        repeats = (i for i in self._view.graph.instances.values() if i.kind == "repeat")
+        return {
+            f"{repeat.path}.{member.name}": i
+            for repeat in repeats
+            for i, member in enumerate(repeat.members)
+        }
+
+    def _visit(self, hops: list[int]) -> _Visit | None:
+        """Return what some hops do in their unit; None behind the copies of a repeat."""
         place, unit = self._places[hops[0]], self._unit(hops[0])
         repeat = place.scope if place is not None and place.stage[0] == "repeat" else None
-        roles = {hop: self._view.arrays.hops[hop].role for hop in hops}
-        taken = {
-            place.part
-            for hop, role in roles.items()
-            if role == "branch" and (place := self._places[hop]) is not None
-        }
+        if repeat is not None and unit not in self._copies:
+            return None
+        taken: set[str] = set()
+        skipped = False
+        for hop in hops:
+            role = self._view.arrays.hops[hop].role
+            if role == "branch" and (end := self._places[hop]) is not None:
+                taken.add(end.part)
+            # What is read past others, and then goes through the unit, does not skip it.
+            skipped = role == "skip" or (skipped and not self._view.arrays.weights[hop])
         every = self._parts.get(unit, set())
-        skipped = not taken and bool(every) and "skip" in roles.values()
-        return _Visit(
-            repeat, unit, skipped, tuple(sorted(taken)) if 0 < len(taken) < len(every) else ()
-        )
+        some = tuple(sorted(taken)) if taken < every else ()
+        return _Visit(repeat, unit, self._copies.get(unit, 0), skipped and not taken, some)
 
 
 def _write(run: list[_Visit]) -> str:
     first, last = run[0], run[-1]
-    text = first.unit if first.unit == last.unit else f"{first.unit}…{last.unit.rpartition('.')[2]}"
+    text = first.unit if first is last else f"{first.unit}…{last.unit.rpartition('.')[2]}"
     text += f"[{', '.join(first.parts)}]" if first.parts else ""
     return f"({text})" if first.skipped else text

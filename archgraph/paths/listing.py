@@ -55,9 +55,10 @@ class PathList:
     routes: tuple[Route, ...] = ()
     folding: Folding | None = field(default=None, compare=False, repr=False)
 
-    def text(self, path: Path) -> str:
-        """Return a path for people: a long one by its blocks, those that it skips in brackets."""
-        return str(path) if self.folding is None else self.folding.text(path)
+    def texts(self) -> list[str]:
+        """Return the listed paths for people: long ones by their blocks; see `Folding`."""
+        paths = [listed.path for listed in self.paths]
+        return [str(path) for path in paths] if self.folding is None else self.folding.texts(paths)
 
     @property
     def tied(self) -> bool:
@@ -116,7 +117,7 @@ def list_paths(
         (4, ['1', '1/2', '1/2', '1/4'])
     """
     seen = _view(graph, view, wrt)
-    paths, factors = seen.arrays, _PathFactors(seen, Factors(graph, assume))
+    paths, factors = seen.arrays, _PathFactors(seen, Factors(graph, assume, explain=False))
     found = iter_paths(paths) if top is None else rank_paths(paths, k=top, weight=weight)
     listed = tuple(
         ListedPath(path, factors.number(path), factors.symbol(path))

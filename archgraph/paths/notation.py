@@ -71,8 +71,9 @@ class Names:
     def __init__(self, graph: Graph) -> None:
         self._nodes = graph.positions
         self._symbols = {n.name: n for n in graph.nodes if n.symbol}
-        counts = Counter(write_name(node.name) for node in graph.nodes)
-        self._alike = {n.name for n in graph.nodes if counts[write_name(n.name)] > 1}
+        self._latex = {node.name: write_name(node.name) for node in graph.nodes}
+        counts = Counter(self._latex.values())
+        self._alike = {name for name, latex in self._latex.items() if counts[latex] > 1}
 
     def __call__(self, name: str) -> Written:
         """Return how the node or parameter `name` is written."""
@@ -84,8 +85,9 @@ class Names:
         if name not in self._nodes and layer in self._nodes and parameter in ("weight", "bias"):
             letter = "W" if parameter == "weight" else "b"
             return Written(name, f"{letter}_{{{self(layer).latex}}}")
-        text = name if name in self._nodes else _greek(name)
-        return Written(text, write_name(name))
+        if name in self._latex:
+            return Written(name, self._latex[name])
+        return Written(_greek(name), write_name(name))
 
 
 def _greek(name: str) -> str:

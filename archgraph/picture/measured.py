@@ -56,6 +56,7 @@ def measured_flow(
         count=count,
         paths=rows,
         length_shares=lengths,
+        node_rms=flow.node_rms,
         loss=_loss(graph),
         batch=batch,
         seed=seed,

@@ -73,6 +73,7 @@ class _Bounding:
     train: bool
     norms: dict[str, float | None] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    slopes: dict[str, float] = field(default_factory=dict)
 
     @property
     def graph(self) -> Graph:
@@ -164,7 +165,7 @@ class _Bounding:
         if kind == "loop":
             return f"nothing is known of {op.name}"
         if op.family == "activation":
-            return slope_bound(self.layer(node))
+            return self.slope(node)
         if op.family == "normalization" and not self.train and op.name.startswith("BatchNorm"):
             return 1.0
         if op.family == "affine":
@@ -182,6 +183,12 @@ class _Bounding:
         layer = instantiate(node.op, arguments)
         assert isinstance(layer, nn.Module)
         return layer.double()
+
+    def slope(self, node: Node) -> float:
+        key = str(node.op)
+        if key not in self.slopes:
+            self.slopes[key] = slope_bound(self.layer(node))
+        return self.slopes[key]
 
     def matrix(self, node: Node) -> float | str:
         weights = self.plan.weights[node.name]
@@ -222,7 +229,7 @@ class _Bounding:
             matrix = node.op.get("kernel_size"), node.op.get("stride")
             return _max_overlap(matrix[0], matrix[1], len(value.shape) - 1)
         rows = (result - layer(torch.zeros_like(ones))).abs().max()
-        return math.sqrt(float(rows * columns.abs().max()))
+        return math.sqrt(float(rows.detach() * columns.abs().max()))
 
 
 def _max_overlap(kernel: object, stride: object, count: int) -> float:
@@ -252,5 +259,5 @@ def slope_bound(layer: nn.Module, reach: float = 40.0) -> float:
         (slopes,) = torch.autograd.grad(layer(grid).sum(), grid)
         index = int(slopes.abs().argmax())
         largest = max(largest, float(slopes.abs()[index]))
-        centre, step = float(grid[index]), step / 10_000
+        centre, step = float(grid.detach()[index]), step / 10_000
     return largest

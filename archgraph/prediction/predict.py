@@ -43,7 +43,7 @@ def predict(
     graph: Graph,
     *,
     method: Literal["auto", "bounds", "limit", "finite", "draws"] = "auto",
-    batch: int = 8,
+    batch: int = 4,
     seed: int = 0,
     samples: int | None = None,
     train: bool = True,

@@ -49,14 +49,13 @@ class DrawnCore(Core):
 class ConditionedCore(Core):
     """A Gaussian matrix that is never made: only its products with what it meets are drawn.
 
-    H = QR being the inputs as columns, W·Q is a Gaussian matrix E, so Z = E·R; given that, W is
-    E·Qᵀ plus a fresh Gaussian matrix on the complement of Q, of which the cotangents Z̄ = Q̄R̄ see
-    the part Q̄ᵀ·W. So
+    The inputs being the rows of H = A·Qᵀ, with Q orthonormal, E = W·Q is a Gaussian matrix, and
+    Z = A·Eᵀ. Given that, W is E·Qᵀ plus a fresh Gaussian matrix on the complement of Q. So the
+    cotangents, rows of Z̄ = Ā·Q̄ᵀ, come back as
 
-      H̄ = Q·Eᵀ·Z̄ + (I − QQᵀ)·Ē·R̄,  Ē fresh.
+      H̄ = Z̄·E·Qᵀ + Ā·Ē·(I − QQᵀ),  Ē fresh.
 
-    Exact for a Gaussian matrix that is used at one place; rank-deficient inputs need no care, as Q
-    is orthonormal whatever they are.
+    Exact for a Gaussian matrix that is used at one place.
 
     Cost: O(fan·vectors²) instead of fan_in·fan_out·vectors.
     """
@@ -68,18 +67,18 @@ class ConditionedCore(Core):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """See `Core`."""
-        self.basis, upper = torch.linalg.qr(inputs.mT)
-        self.image = self.std * _normal_like(upper, self.fan_out, upper.shape[-2])
-        outputs = upper.mT @ self.image.mT
+        root, inverse = roots(inputs @ inputs.mT)
+        self.basis = inverse.mT @ inputs
+        self.image = self.std * _normal(root, self.fan_out)
+        outputs = root @ self.image
         return outputs + self.mean * inputs.sum(-1, keepdim=True) if self.mean else outputs
 
     def backward(self, cotangents: Tensor) -> Tensor:
         """See `Core`."""
-        seen = (cotangents @ self.image) @ self.basis.mT
-        upper = torch.linalg.qr(cotangents.mT, mode="r").R
-        fresh = self.std * _normal_like(upper, upper.shape[-2], self.basis.shape[-2])
-        fresh = fresh - (fresh @ self.basis) @ self.basis.mT
-        result = seen + upper.mT @ fresh
+        root, _ = roots(cotangents @ cotangents.mT)
+        fresh = self.std * _normal(root, self.basis.shape[-1])
+        known = cotangents @ self.image.mT - root @ (fresh @ self.basis.mT)
+        result = known @ self.basis + root @ fresh
         return result + self.mean * cotangents.sum(-1, keepdim=True) if self.mean else result
 
 
@@ -104,13 +103,9 @@ class PopulationCore(Core):
         return self._spread(cotangents, self.fan_in)
 
     def _spread(self, vectors: Tensor, size: int) -> Tensor:
-        replicas = vectors.shape[1]
-        # All replicas' coordinates one below the other: their triangle has the covariance.
-        stacked = vectors.transpose(1, 2).transpose(-1, -2).flatten(2, 3)
-        upper = torch.linalg.qr(stacked, mode="r").R.unsqueeze(1)
-        shape = (vectors.shape[0], replicas, vectors.shape[2], upper.shape[-2], size)
-        fresh = torch.randn(shape, dtype=vectors.dtype)
-        spread = (self.std / replicas**0.5) * (upper.mT @ fresh)
+        root, _ = roots((vectors @ vectors.mT).mean(1, keepdim=True))
+        root = root.expand(-1, vectors.shape[1], -1, -1, -1)
+        spread = self.std * (root @ _normal(root, size))
         return spread + self.mean * vectors.sum(-1, keepdim=True) if self.mean else spread
 
 
@@ -142,9 +137,9 @@ class AveragedCore(Core):
         split = vectors.unflatten(3, (-1, self.positions))
         same, between = self._covariances(split)
         shape = (networks, replicas, groups, split.shape[3])
-        common = _root(between).unsqueeze(1) @ torch.randn(*shape, size, dtype=vectors.dtype)
+        common = roots(between)[0].unsqueeze(1) @ torch.randn(*shape, size, dtype=vectors.dtype)
         fresh = torch.randn(*shape, self.positions * size, dtype=vectors.dtype)
-        own = (_root(same - between).unsqueeze(1) @ fresh).unflatten(-1, (self.positions, size))
+        own = (roots(same - between)[0].unsqueeze(1) @ fresh).unflatten(-1, (self.positions, size))
         spread = self.std * (common.unsqueeze(4) + own).flatten(3, 4)
         return spread + self.mean * vectors.sum(-1, keepdim=True) if self.mean else spread
 
@@ -158,11 +153,20 @@ class AveragedCore(Core):
         return same, (count * mean - same) / (count - 1)
 
 
-def _root(covariance: Tensor) -> Tensor:
-    """Return A with AAᵀ = covariance, what is negative by chance taken as zero."""
-    values, vectors = torch.linalg.eigh(covariance)
-    return vectors * values.clamp(min=0).sqrt().unsqueeze(-2)
+def roots(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """Return A and B with A·Aᵀ = gram and BᵀgramB = 1 wherever gram is not zero.
+
+    Directions of less than 1e-12 of the largest are taken as zero: dead rows, equal examples, and
+    what is negative by chance. Not by QR of the vectors, whose many small steps wait for each
+    other where processors are shared.
+    """
+    values, vectors = torch.linalg.eigh(gram)
+    largest = values[..., -1:].clamp(min=0)
+    kept = values > 1e-12 * largest
+    size = torch.where(kept, values, 0).sqrt()
+    inverse = torch.where(kept, 1 / torch.where(kept, size, 1), 0)
+    return vectors * size.unsqueeze(-2), vectors * inverse.unsqueeze(-2)
 
 
-def _normal_like(like: Tensor, rows: int, columns: int) -> Tensor:
-    return torch.randn(*like.shape[:-2], rows, columns, dtype=like.dtype)
+def _normal(like: Tensor, columns: int) -> Tensor:
+    return torch.randn(*like.shape[:-2], like.shape[-1], columns, dtype=like.dtype)

@@ -11,7 +11,7 @@ from archgraph.module import Batch, compile, loss
 from archgraph.spec import load, parse, zoo
 from tests.parity.cases import CASES, SMALL_GPT2, gpt2_state, gpt2_with_loss
 from tests.parity.comparing import compare, different_keys, shake
-from tests.references import MissingReferenceError, torchvision_models
+from tests.references import MissingReferenceError, torchvision_models, transformers
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +26,7 @@ def one_thread():
 def references():
     try:
         torchvision_models()
+        transformers()
     except MissingReferenceError as error:
         pytest.skip(str(error))
 

@@ -42,6 +42,19 @@ def test_count_and_every_histogram_agree_with_brute_force(case):
 
 @settings(deadline=None)
 @given(cases())
+def test_the_parts_of_a_walk_meet_at_the_nodes_that_every_path_visits(case):
+    graph, wrt = case
+    paths = walk(graph, wrt)
+    visited = [{wrt, *(paths.names[paths.targets[i]] for i in p)} for p in brute_paths(graph, wrt)]
+    ends = [paths.names[node] for part in paths.parts for node in (part[0], part[-1])]
+    assert set(ends) == (set.intersection(*visited) if visited else set())
+    assert ends[1:-1:2] == ends[2::2]  # each begins where the one before ended
+    inside = [node for part in paths.parts for node in part[:-1]]
+    assert inside == list(paths.order[:-1])
+
+
+@settings(deadline=None)
+@given(cases())
 def test_count_all_agrees_with_the_count_from_each_node(case):
     graph, _ = case
     counts = count_all(graph)

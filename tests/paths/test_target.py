@@ -5,7 +5,8 @@ import pytest
 from archgraph.errors import TargetError
 from archgraph.graph import GraphBuilder, Term, learnable
 from archgraph.ops import parse_call
-from archgraph.paths import count_histograms, iter_paths, resolve
+from archgraph.paths import count_histograms, count_paths, iter_paths, resolve
+from archgraph.spec import load
 from tests.strategies import residual_graph
 
 
@@ -61,6 +62,75 @@ def test_tied_parameters_have_the_edges_of_both():
     for name in ("fc.weight", "y.weight"):
         ids = [path.edge_ids[0] for path in iter_paths(graph, name)]
         assert ids == [f"{name}->fc", f"{name}->y"]
+
+
+def test_a_block_instance_is_its_first_output():
+    graph = load("resnet")
+    assert resolve(graph, "layer1.0") == resolve(graph, "layer1.0.out")
+    assert next(iter_paths(graph, "layer4.2")).nodes[0] == "layer4.2.out"
+    # A repeat is its last copy.
+    assert resolve(graph, "layer1").name == "layer1.2.out"
+
+
+def test_all_parameters_of_a_block_are_a_source_with_one_edge_into_each_layer():
+    graph = load("resnet")
+    target = resolve(graph, "layer1.0.*")
+    names = ["conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "downsample.0", "downsample.1"]
+    layers = [f"layer1.0.{name}" for name in names]
+    assert [edge_id for edge_id, _, _ in target.entries] == [f"layer1.0.*->{n}" for n in layers]
+    assert target.kind == "parameters"
+    # Weight and bias of a norm come in by one edge.
+    assert len(target.parameters) == 4 + 4 * 2
+    expected = sum(count_paths(graph, name) for name in layers)
+    assert count_paths(graph, "layer1.0.*") == expected == 8 * 2**15
+    histogram = count_histograms(graph, "layer1.0.*").weights
+    assert sum(histogram.values()) == expected
+    first = next(iter_paths(graph, "layer1.0.*"))
+    assert first.nodes[:3] == ("layer1.0.*", "layer1.0.conv1", "layer1.0.bn1")
+
+
+def test_all_parameters_of_a_group_a_repeat_a_layer_and_of_everything():
+    graph = load("resnet")
+    assert count_paths(graph, "layer4.*") == sum(
+        count_paths(graph, f"layer4.{i}.*") for i in range(3)
+    )
+    assert [e for e, _, _ in resolve(graph, "fc.*").entries] == ["fc.*->fc"]
+    assert len(resolve(graph, "*").parameters) == 161
+    vit = resolve(load("vit_b_16"), "*")
+    # A class token is a layer, and its parameter too.
+    assert ("*->class_token", 1, None) in vit.entries
+    assert "class_token" in vit.parameters
+    assert len(vit.parameters) == 152
+
+
+def test_the_scale_of_an_edge_is_a_parameter_of_its_block():
+    graph = load("rezero")
+    target = resolve(graph, "body.0.*")
+    assert [(edge_id, edge is None) for edge_id, _, edge in target.entries] == [
+        ("body.0.*->body.0.fc", True),
+        ("body.0.*->body.0.out", False),
+    ]
+    assert count_paths(graph, "body.0.*") == 2 * count_paths(graph, "body.1.*") == 2 * 2**31
+
+
+def test_copies_that_share_their_weights_share_their_parameters():
+    graph = load("rnn")
+    shared, copy = resolve(graph, "h.*"), resolve(graph, "h.3.*")
+    assert shared.parameters == copy.parameters
+    assert len(shared.entries) == len(copy.entries) == len(resolve(graph, "h.0.*").entries) > 20
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("maxpool.*", "'maxpool' has no parameters"),
+        ("layer5.*", "'resnet' has no node, input or parameter 'layer5'; did you mean 'layer1'?"),
+        ("layer1.0.cnv1.*", "'resnet' has no node, .*; did you mean 'layer1.0.conv1'?"),
+    ],
+)
+def test_blocks_without_parameters(name, message):
+    with pytest.raises(TargetError, match=message.replace("?", r"\?")):
+        resolve(load("resnet"), name)
 
 
 @pytest.mark.parametrize(

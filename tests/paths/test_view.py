@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from archgraph.graph import GraphBuilder, Scale, Term
 from archgraph.ops import parse_call
 from archgraph.paths import count_histograms, count_paths, iter_paths, rank_paths
 from archgraph.paths.view import view
+from archgraph.spec import load
 from tests.paths import networks
 from tests.paths.oracle import brute_paths, cases
 from tests.strategies import residual_graph
@@ -123,6 +125,58 @@ def test_a_block_shows_its_outputs_alone():
     graph = b.build()
     assert visible(graph, "x", "block") == ["x", "b.0.y", "b.1.y", "head", "L"]
     assert visible(graph, "b.1.f", "block") == ["b.1.f", "b.1.y", "head", "L"]
+
+
+def test_the_block_view_of_a_resnet_shows_its_units():
+    graph = load("resnet", lam=Fraction(1, 2))
+    units = [f"layer{k}.{i}.out" for k, n in enumerate((3, 4, 6, 3), 1) for i in range(n)]
+    tail = ["avgpool", "flatten", "fc", "L"]
+    assert visible(graph, "x", "block") == ["x", "conv1", "bn1", "relu", "maxpool", *units, *tail]
+    assert visible(graph, "layer4.1", "block") == [*units[-2:], *tail]
+    hops = [hop for hop in view(graph, "block", "maxpool").arrays.hops if hop.role != "none"]
+    # Branch and shortcut of each unit, the projected one too.
+    assert [hop.role for hop in hops] == ["branch", "skip"] * 16
+    assert {str(hop.scale) for hop in hops if hop.role == "skip"} == {"0.5"}
+    assert hops[0].id == "maxpool..layer1.0.bn3->layer1.0.out"
+    assert count_paths(view(graph, "block", "x"), "x") == 2**16
+
+
+def test_groups_and_repeats_hide_nothing_in_the_block_view():
+    seen = visible(load("densenet"), "x", "block")
+    assert seen[:6] == [
+        "x",
+        *(f"features.{name}" for name in ("conv0", "norm0", "relu0", "pool0")),
+        "features.denseblock1.denselayer1.conv2",
+    ]
+    assert "features.denseblock1.cat" in seen
+    assert "features.transition1.pool" in seen
+    assert not [name for name in seen if name.endswith(".input")]
+    # Attention and MLP lie within the outermost block.
+    gpt2 = ["drop", "h.0.out", "h.1.out", "ln_f", "lm_head", "L"]
+    assert visible(load("gpt2", depth=2), "drop", "block") == gpt2
+
+
+@pytest.mark.parametrize(
+    ("spec", "wrt", "states"),
+    [
+        ("resnet", "maxpool", "layer1.0.out layer1.1.out layer1.2.out layer2.0.out"),
+        ("gpt2", "drop", "h.0.mid h.0.out h.1.mid h.1.out"),
+        ("preact_resnet", "image", "stage1.0.out stage1.1.out"),
+    ],
+)
+def test_states_of_networks_with_blocks(spec, wrt, states):
+    expected = states.split()
+    assert visible(load(spec), wrt)[1 : 1 + len(expected)] == expected
+
+
+@pytest.mark.parametrize("kind", ["op", "state", "block"])
+def test_an_instance_is_seen_under_the_name_of_its_output(kind):
+    graph = load("resnet")
+    coarse = view(graph, kind, "layer3.5", "layer4.0")
+    assert (coarse.wrt, coarse.of) == ("layer3.5.out", "layer4.0.out")
+    assert coarse.walk("layer3.5", "layer4.0") is coarse.arrays
+    assert count_paths(coarse.arrays) == 2
+    assert count_paths(graph, "layer3.5", "layer4.0") == 2
 
 
 def test_scale_and_weights_of_a_hop():
