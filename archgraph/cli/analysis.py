@@ -1,4 +1,4 @@
-"""Verbs about gradients: derive, check, decompose, render."""
+"""Verbs about gradients: derive, check, render."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from archgraph.graph import Graph
 if TYPE_CHECKING:
     from archgraph.checking import Check
 
-__all__ = ["run_check", "run_decompose", "run_derive", "run_render"]
+__all__ = ["run_check", "run_derive", "run_render"]
 
 
 # --- derive -----------------------------------------------------------------------------------
@@ -49,7 +49,7 @@ def run_derive(arguments: argparse.Namespace) -> int:
     return 0
 
 
-# --- check, decompose -------------------------------------------------------------------------
+# --- check -------------------------------------------------------------------------
 
 
 def run_check(arguments: argparse.Namespace) -> int:
@@ -93,37 +93,6 @@ def _print_check(graph: Graph, result: Check) -> None:
     verdict = "the paths add up" if result.ok else "THE PATHS DO NOT ADD UP"
     error = result.max_relative_error
     say(f"{verdict}: largest relative error {error:.1e}, allowed {result.tolerance:.0e}")
-
-
-def run_decompose(arguments: argparse.Namespace) -> int:
-    """Split one measured gradient exactly."""
-    from archgraph.gradient import decompose, run_once
-
-    graph = load_spec(arguments)
-    tape = run_once(graph, batch=arguments.batch, seed=arguments.seed, dtype=arguments.dtype)
-    with progress("paths") as report:
-        result = decompose(tape, arguments.wrt, arguments.by, progress=report)
-    if arguments.json:
-        print_json(result.to_dict())
-        return 0
-    say(f"∂L/∂{result.wrt} in {graph.name}: norm {result.norm:.6g}, split by {result.by}")
-    largest = sorted(result.parts, key=lambda part: -abs(part.share or 0))
-    rows = [
-        (
-            part.key if isinstance(part.key, str) else " ".join(part.key),
-            f"{part.norm:.4g}",
-            "" if part.share is None else f"{100 * part.share:.2f} %",
-        )
-        for part in largest[: arguments.limit]
-    ]
-    print_table([result.by, "norm", "share"], rows, right=["norm", "share"])
-    if len(rows) < len(result.parts):
-        say(f"{len(rows)} of {len(result.parts)} parts; --limit N lists more")
-    if any(part.share is not None and not -1e-9 <= part.share <= 1 + 1e-9 for part in result.parts):
-        say("a share below 0 or above 100 % means that parts work against each other")
-    if result.note:
-        say(result.note)
-    return 0
 
 
 # --- render -----------------------------------------------------------------------------------

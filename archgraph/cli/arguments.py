@@ -147,11 +147,7 @@ def _analysis_verbs(verbs: Any) -> None:
     _measured(check)
     check.add_argument("--train", action="store_true", help="in train mode")
     check.add_argument("--budget", type=_count, metavar="N", help="most paths to split")
-    decompose = _verb(verbs, "decompose", "analysis", "Split a measured gradient exactly.")
-    _wrt(decompose)
-    decompose.add_argument("--by", choices=("path", "edge", "node"), default="edge")
-    decompose.add_argument("--limit", type=_count, default=20, metavar="N", help="show N parts")
-    _measured(decompose)
+    _decompose_verb(verbs)
     render = _verb(verbs, "render", "analysis", "Draw the network, or a gradient's paths.")
     _wrt(render, required=False)
     _output(render, "the picture: .svg, .png, .pdf or .dot (default NAME.svg)")
@@ -159,6 +155,42 @@ def _analysis_verbs(verbs: Any) -> None:
         "--unmeasured", action="store_true", help="with --wrt: draw the paths without measuring"
     )
     _measured(render)
+
+
+def _decompose_verb(verbs: Any) -> None:
+    decompose = _verb(verbs, "decompose", "decomposition", "Split a measured gradient exactly.")
+    _wrt(decompose)
+    decompose.add_argument(
+        "--by",
+        choices=("path", "edge", "node", "weights", "skips", "branches", "loss"),
+        default="edge",
+        help="by path; by edge or node; by the number of weight layers, skips or branches on a "
+        "path; by the terms of the loss (default edge)",
+    )
+    decompose.add_argument(
+        "--degree",
+        action="append",
+        default=[],
+        metavar="PATTERN=N",
+        help="instead: by the sum of N over the edges that match; may be repeated",
+    )
+    decompose.add_argument("--of", default="L", metavar="NODE", help="what is split (default L)")
+    decompose.add_argument("--top", type=_count, metavar="K", help="by path: the K heaviest only")
+    decompose.add_argument("--budget", type=_count, metavar="N", help="most paths to follow")
+    decompose.add_argument(
+        "--memory", metavar="SIZE", help="most memory for a split by number, such as 2GiB"
+    )
+    decompose.add_argument("--limit", type=_count, default=20, metavar="N", help="show N parts")
+    decompose.add_argument("--flat", action="store_true", help="every edge, blocks not folded")
+    decompose.add_argument("--train", action="store_true", help="in train mode")
+    decompose.add_argument("--weights", metavar="FILE", help="weights: .safetensors or .pt")
+    decompose.add_argument(
+        "--data",
+        metavar="FILE",
+        help="inputs, and targets if they are named: .npy, .pt, .safetensors",
+    )
+    decompose.add_argument("--device", default="cpu", help="where it runs (default cpu)")
+    _measured(decompose)
 
 
 def _reference_verbs(verbs: Any) -> None:

@@ -4,6 +4,7 @@ May import `errors`, `graph`, `paths` and `module`, and nothing that imports the
 """
 
 from archgraph.gradient.flow import EdgeFlow, edge_flow
+from archgraph.gradient.folding import MergeRow, fold_edges
 from archgraph.gradient.headline import Headline, headline
 from archgraph.gradient.numbers import Numbers, TermNumbers, evaluate
 from archgraph.gradient.once import run_once
@@ -19,6 +20,7 @@ __all__ = [
     "Decomposition",
     "EdgeFlow",
     "Headline",
+    "MergeRow",
     "Numbers",
     "Part",
     "Pull",
@@ -30,6 +32,7 @@ __all__ = [
     "decompose",
     "edge_flow",
     "evaluate",
+    "fold_edges",
     "headline",
     "path_gradients",
     "record",

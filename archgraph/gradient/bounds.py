@@ -23,7 +23,14 @@ LARGEST_MATRIX: Final = 1 << 22
 """Most elements of a matrix whose singular values are computed."""
 
 
-_CONVOLUTIONS: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_CONVOLUTIONS: Final = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
 
 
 def edge_bounds(tape: Tape, edges: Iterable[int]) -> dict[int, float]:
@@ -156,7 +163,7 @@ def _convolution(weight: Tensor, groups: int) -> float:
 
     The convolution is a sum over the kernel's positions of a matrix on a shifted input; and it is
     one matrix on patches, in which no element of the input stands more often than the kernel is
-    large.
+    large. A transposed one is the adjoint of such.
     """
     parts = torch.chunk(weight.detach().double(), groups)
     size = math.prod(weight.shape[2:])

@@ -59,7 +59,8 @@ class Graded:
         return replace(
             self,
             grades=self.grades[rows],
-            stack=self.stack[rows],
+            # A copy, since a view would keep the memory of all.
+            stack=self.stack[rows].clone(),
             exponents=self.exponents[rows],
         )
 

@@ -350,7 +350,12 @@ def _family(unit: Unit) -> Hashable:
     """Return what units have in common that may be one class."""
     instance, parent = unit.instance, unit.parent
     if instance.kind == "block" or parent is None:
-        return instance.kind, instance.block
+        # How often it stands inside itself, which only a graph that no spec made can.
+        inside = 0
+        while parent is not None:
+            inside += parent.instance.kind == "block" and parent.instance.block == instance.block
+            parent = parent.parent
+        return instance.kind, instance.block, inside
     return instance.kind, _family(parent.home), _stem(unit)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final, Protocol
 
 from archgraph.graph import Edge, Graph, Node
 from archgraph.module.loops import Loop
@@ -12,7 +13,7 @@ from archgraph.module.values import Shapes
 from archgraph.ops import OpCall
 from archgraph.ops.op import Op
 
-__all__ = ["LIST", "Flow", "flow_of"]
+__all__ = ["LIST", "Calls", "Flow", "Numbers", "flow_of"]
 
 LIST: Final = -1
 """The element of a loop that is the list of all its copies give."""
@@ -37,6 +38,33 @@ class Flow:
     """By node that concatenates the list of a loop: the axis."""
     tuples: frozenset[str]
     """Nodes that give several values."""
+
+
+class Numbers(Protocol):
+    """The texts of numbers."""
+
+    def scale(self, edge: Edge) -> str | None:
+        """Return the text of an edge's λ; None for a plain 1."""
+
+    def free(self, node: Node) -> dict[str, Any]:
+        """Return the arguments of an op that is written as an expression."""
+
+
+@dataclass(frozen=True)
+class Calls:
+    """How the code around it names what `forward` uses."""
+
+    layers: Mapping[str, str]
+    """By node whose op is called, and by call of a unit: what is called."""
+    optional: Mapping[str, str]
+    """By merge that may be left out: when it is there."""
+    extra: Mapping[str, Sequence[str]]
+    """By call of a unit: its arguments that are no tensors."""
+    turns: Mapping[str, str]
+    """By loop that calls one module several times: how often."""
+    numbers: Numbers
+    parameter: Callable[[str], str]
+    """How a parameter is read, by its path."""
 
 
 def flow_of(unit: Unit, graph: Graph, shapes: Shapes) -> Flow:

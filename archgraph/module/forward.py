@@ -6,20 +6,19 @@ layers run as it is in the graph: random masks and running statistics depend on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
 
 from archgraph.graph import Edge, Node
 from archgraph.module import text as python
-from archgraph.module.flow import Flow
+from archgraph.module.flow import Calls, Flow
 from archgraph.module.names import Scope
 from archgraph.module.turns import write_loop
 from archgraph.module.values import Shapes
 from archgraph.module.variables import share_names
 from archgraph.ops.rules import tensor_expression
 
-__all__ = ["Calls", "Forward"]
+__all__ = ["Forward"]
 
 _NESTING = 3
 """How many calls stand inside each other before a value gets a name."""
@@ -27,33 +26,6 @@ _INDENT = 8
 
 _UNREAD = {"MultiheadAttention": "need_weights=False"}
 """By op that returns a tuple: what spares it the making of all but the first element."""
-
-
-class Numbers(Protocol):
-    """The texts of numbers."""
-
-    def scale(self, edge: Edge) -> str | None:
-        """Return the text of an edge's λ; None for a plain 1."""
-
-    def free(self, node: Node) -> dict[str, Any]:
-        """Return the arguments of an op that is written as an expression."""
-
-
-@dataclass(frozen=True)
-class Calls:
-    """How the code around it names what `forward` uses."""
-
-    layers: Mapping[str, str]
-    """By node whose op is called, and by call of a unit: what is called."""
-    optional: Mapping[str, str]
-    """By merge that may be left out: when it is there."""
-    extra: Mapping[str, Sequence[str]]
-    """By call of a unit: its arguments that are no tensors."""
-    turns: Mapping[str, str]
-    """By loop that calls one module several times: how often."""
-    numbers: Numbers
-    parameter: Callable[[str], str]
-    """How a parameter is read, by its path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +52,10 @@ class Forward:
     statements: list[str] = field(default_factory=list)
     texts: dict[tuple[str, int], str] = field(default_factory=dict)
     """By value that has a variable: its text."""
+    turns: dict[str, str] = field(default_factory=dict)
+    """By stem: the variable of the loops over what is called so."""
+    _flows: set[str] = field(default_factory=set)
+    """Variables that may be called `x`."""
     _pending: list[_Pending] = field(default_factory=list)
     _grouped: set[str] = field(default_factory=set)
 
@@ -103,7 +79,8 @@ class Forward:
             if node.kind == "layer" and node.name in self._needed and not known:
                 self._visit(node)
         self._return()
-        return arguments, share_names(arguments, self.statements, self.scope.taken)
+        taken = self.scope.taken
+        return arguments, share_names(arguments, self.statements, taken, self._flows)
 
     # --- which values are read how often ----------------------------------------------------------
 
@@ -227,22 +204,24 @@ class Forward:
         for pending in self._pending:
             name = pending.node.name
             if self.uses[name]:
-                chosen = self.scope.choose(self._suggestion(pending.node))
+                chosen = self.scope.choose(self.flow.names[name])
                 self.texts[name, 0] = chosen
+                if self._flows_on(pending.node):
+                    self._flows.add(chosen)
                 self.statements.append(f"{chosen} = {pending.text}")
             else:
                 self.statements.append(pending.text)
         self._pending.clear()
 
-    def _suggestion(self, node: Node) -> str:
-        """Return what a value is called: `x` where blocks are called, each after the other."""
+    def _flows_on(self, node: Node) -> bool:
+        """Whether a value only goes on to the next call of a block, or out of one."""
         readers = self.graph.edges_out_of(node.name)
-        name, calls = self.flow.names[node.name], self.flow.calls
-        if self.uses[node.name] != 1 or not readers or not calls:
-            return name
+        if self.uses[node.name] != 1 or not readers or not self.flow.calls:
+            return False
         after, position = readers[0].target, self.graph.positions
         follows = position[after] == position[node.name] + 1
-        return "x" if follows and (not self.graph.name or {node.name, after} & set(calls)) else name
+        is_root = not self.graph.name
+        return follows and (is_root or bool({node.name, after} & set(self.flow.calls)))
 
     def _unpack(self, group: list[Node]) -> None:
         """Write `q, k, v = x.chunk(3, -1)`."""

@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from archgraph.expression import ExpressionError, evaluate
 from archgraph.module.values import Value
 from archgraph.ops import Op, OpCall, SizeExpression
-from archgraph.ops.rules import track_channel_axis
+from archgraph.ops.rules import tensor_expression, track_channel_axis
 
 __all__ = [
     "RefusalError",
+    "construct",
     "constructor_of",
     "instantiate",
+    "is_expression_call",
     "is_small",
     "place",
     "resolve",
@@ -177,6 +179,29 @@ def instantiate(call: OpCall, arguments: Mapping[str, Any]) -> Callable[..., Any
         return constructor_of(call.op)(*(v for _, v in positional), **keywords)  # type: ignore[no-any-return]
     except Exception as error:  # torch raises whatever its constructors meet
         raise RefusalError(error) from None
+
+
+def construct(call: OpCall, arguments: Mapping[str, Any]) -> Callable[..., Any]:
+    """Build a layer without memory; a user's class that cannot be on `meta`, on the CPU.
+
+    Raises:
+        RefusalError: its constructor does not accept the arguments.
+    """
+    try:
+        with torch.device("meta"):
+            return instantiate(call, arguments)
+    except RefusalError:
+        if call.op.origin != "plugin":
+            raise
+    with torch.random.fork_rng(devices=[]):
+        return instantiate(call, arguments)
+
+
+def is_expression_call(call: OpCall) -> bool:
+    """Whether an op, its arguments filled in, is written as a tensor expression."""
+    if call.op.origin != "archgraph" or call.op.is_parameter:
+        return False
+    return tensor_expression(call, {port.name: port.name for port in call.op.ports}) is not None
 
 
 def run(

@@ -19,7 +19,6 @@ RESERVED: Final = frozenset(
         "Tensor",
         "annotations",
         "copy",
-        "layer",
         "math",
         "nn",
         "self",

@@ -18,8 +18,8 @@ from archgraph.graph import Graph, Node
 from archgraph.module import text as python
 from archgraph.module.classes import choose_names, plan_classes
 from archgraph.module.constructor import Constructor
-from archgraph.module.flow import flow_of
-from archgraph.module.forward import Calls, Forward
+from archgraph.module.flow import Calls, flow_of
+from archgraph.module.forward import Forward
 from archgraph.module.names import RESERVED, Scope, class_name
 from archgraph.module.network import Network
 from archgraph.module.resets import Resets

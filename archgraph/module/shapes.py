@@ -8,18 +8,22 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-import torch
 from torch import nn
 
 from archgraph.errors import Mark, Problem, SpecError
 from archgraph.graph import Edge, Graph, LossTerm, Node
 from archgraph.module.initialisers import matching_parameters, owner, refuse_initialiser
-from archgraph.module.instances import RefusalError, instantiate, resolve, run
+from archgraph.module.instances import (
+    RefusalError,
+    construct,
+    is_expression_call,
+    resolve,
+    run,
+)
 from archgraph.module.merging import MergeError, concat_axis, merge, scale_shape
 from archgraph.module.targets import refuse_loss
 from archgraph.module.values import Shape, Shapes, Value, by_module
 from archgraph.ops import OpCall
-from archgraph.ops.rules import tensor_expression
 
 __all__ = ["Shape", "Shapes", "Value", "infer"]
 
@@ -199,7 +203,7 @@ class _Inference:
         call = replace(node.op, arguments=tuple(arguments.items()))
         module = node.module or node.name
         # A tensor expression holds nothing that could be shared.
-        shared = None if _is_expression(call) else self.built.get(module)
+        shared = None if is_expression_call(call) else self.built.get(module)
         self.check_one_home(node, module)
         if shared is not None:
             first, _ = shared
@@ -230,13 +234,13 @@ class _Inference:
     ) -> tuple[Callable[..., Any], tuple[Value | None, ...], bool]:
         """Build and run an op, or return what an equal one gave: the layer, its result."""
         if call.op.origin == "opaque":
-            layer = _built(call, arguments) if shared is None else shared[1]
+            layer = construct(call, arguments) if shared is None else shared[1]
             return layer, *run(call, layer, ports)
         function = call.op.function
         key = (call.op.origin, call.name, id(function), repr(arguments), tuple(ports.items()))
         found = self.runs.get(key)
         if found is None:
-            layer = _built(call, arguments) if shared is None else shared[1]
+            layer = construct(call, arguments) if shared is None else shared[1]
             found = self.runs[key] = layer, *run(call, layer, ports)
         return found
 
@@ -378,24 +382,6 @@ class _Inference:
         if value is None:
             self.add("no-element", f"the loss '{term.name}' reads no tensor of '{term.of}'")
         return value
-
-
-def _is_expression(call: OpCall) -> bool:
-    if call.op.origin != "archgraph":
-        return False
-    return tensor_expression(call, {port.name: port.name for port in call.op.ports}) is not None
-
-
-def _built(call: OpCall, arguments: dict[str, Any]) -> Callable[..., Any]:
-    """Build a layer without memory; a user's class that cannot be on `meta`, on the CPU."""
-    try:
-        with torch.device("meta"):
-            return instantiate(call, arguments)
-    except RefusalError:
-        if call.op.origin != "plugin":
-            raise
-    with torch.random.fork_rng(devices=[]):
-        return instantiate(call, arguments)
 
 
 def _input_value(node: Node) -> Value:

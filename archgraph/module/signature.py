@@ -8,7 +8,7 @@ from typing import Any
 from archgraph.module import text as python
 from archgraph.module.classes import Plan
 from archgraph.module.columns import Numbers
-from archgraph.module.expressions import names_in, substitute
+from archgraph.module.expressions import substitute
 from archgraph.module.network import Network
 
 __all__ = ["Signature", "annotation", "spec_wide_sizes"]
@@ -106,15 +106,14 @@ def annotation(value: Any, *, as_float: bool = False) -> str:
 
 
 def spec_wide_sizes(plans: Sequence[Plan], network: Network) -> dict[int, dict[str, str]]:
-    """Return by plan's identity the sizes that all callers give by params of the spec alone.
+    """Return by plan's identity the sizes that all callers give by one param of the spec.
 
-    The class knows these params too, so that it needs no argument for such a size.
+    The class knows this param too, so that it needs no argument for such a size.
     """
     found: dict[int, dict[str, str]] = {}
     for plan in reversed(plans):  # callers first
         for name, asked in network.done[id(plan)].calls.asked.items():
             texts = {substitute(text, found.get(caller, {})) for caller, text in asked}
-            names = names_in(next(iter(texts)))
-            if len(texts) == 1 and names and set(names) <= set(network.graph.params):
+            if len(texts) == 1 and texts <= set(network.graph.params):
                 found.setdefault(id(plan), {})[name] = texts.pop()
     return found

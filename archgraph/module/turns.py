@@ -115,7 +115,10 @@ class _Writer:
     def _call(self, state: str, features: str) -> str:
         """Return the call of one copy."""
         forward, loop = self._forward, self._loop
-        self._copy = "" if self._shared else forward.scope.choose(self._stem())
+        stem = self._stem()
+        if stem not in forward.turns and not self._shared:
+            forward.turns[stem] = forward.scope.choose(stem)
+        self._copy = forward.turns.get(stem, "")
         self._each: dict[str, LoopInput] = {}
         arguments = []
         for k, given in enumerate(loop.inputs):

@@ -15,9 +15,9 @@ from torch import nn
 
 from archgraph.expression import as_number
 from archgraph.graph import Edge, Graph, Instance, Node
+from archgraph.module.instances import is_expression_call
 from archgraph.module.values import Shapes
 from archgraph.ops import OpCall
-from archgraph.ops.rules import tensor_expression
 
 __all__ = [
     "Layer",
@@ -149,11 +149,9 @@ def _frozen(value: Any) -> Any:
 
 def is_expression(node: Node, shapes: Shapes) -> bool:
     """Whether a node's op is written as a tensor expression, without a module."""
-    if node.op is None or node.op.op.origin != "archgraph" or node.op.op.is_parameter:
+    if node.op is None:
         return False
-    arguments = tuple(shapes.arguments[node.name].items())
-    filled = OpCall(node.op.op, arguments)
-    return tensor_expression(filled, {p.name: p.name for p in node.op.op.ports}) is not None
+    return is_expression_call(OpCall(node.op.op, tuple(shapes.arguments[node.name].items())))
 
 
 def manner(node: Node, shapes: Shapes) -> Manner:

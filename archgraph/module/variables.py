@@ -26,7 +26,10 @@ class _Line:
 
 
 def share_names(
-    arguments: Sequence[str], statements: Sequence[str], taken: Collection[str]
+    arguments: Sequence[str],
+    statements: Sequence[str],
+    taken: Collection[str],
+    flows: Collection[str] = (),
 ) -> list[str]:
     """Return the statements with one name for variables that differ in their numbers only.
 
@@ -37,6 +40,7 @@ def share_names(
         arguments: Names of the function's arguments, which stay.
         statements: Assignments to names that are each set once, expressions, and a return.
         taken: Names that mean something else.
+        flows: Variables that are called `x` where that is free, as what goes through a network is.
 
     Example:
         >>> share_names(["x0"], ["x1 = f(x0)", "x2 = g(x1) + x1", "return h(x2)"], ["f", "g", "h"])
@@ -50,6 +54,11 @@ def share_names(
             chains[name] = [[name]]
     for i, line in enumerate(lines):
         for name in line.sets:
+            if name in flows:
+                first = chains.setdefault("x", [[]])[0]
+                if not first or last_read.get(first[-1], i) <= i:
+                    first.append(name)
+                    continue
             of_stem = chains.setdefault(_stem(name), [])
             free = [chain for chain in of_stem if last_read.get(chain[-1], i) <= i]
             set_here = [chain for chain in free if chain[-1] in line.sets]

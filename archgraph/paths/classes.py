@@ -26,10 +26,11 @@ from archgraph.paths.stage import Stages
 from archgraph.paths.walk import Walk
 from archgraph.paths.weight import exact_scale
 
-__all__ = ["MAX_CLASSES", "PathClass", "fits", "iter_classes"]
+__all__ = ["MAX_WORK", "PathClass", "fits", "iter_classes"]
 
-MAX_CLASSES: Final = 4096
-"""Stages that no node separates are told apart only if they make at most so many classes."""
+MAX_WORK: Final = 400_000
+"""Stages that no node separates are told apart only if their classes, times the hops between the
+nodes around them, are at most so many."""
 
 T = TypeVar("T")
 _Exact: TypeAlias = int | Fraction
@@ -95,9 +96,12 @@ def iter_classes(
 
 def fits(paths: Walk, stages: Stages) -> bool:
     """Return whether the classes of stages that no node separates are few enough to be listed."""
-    groups = _parts_by_stages(paths, stages)
-    sizes = (math.prod(stages.most[stage] + 1 for stage in group) for group in groups)
-    return max(sizes, default=1) <= MAX_CLASSES
+    for group, parts in _parts_by_stages(paths, stages).items():
+        classes = math.prod(stages.most[stage] + 1 for stage in group)
+        hops = sum(len(paths.steps[node]) for part in parts for node in part[1:])
+        if len(group) > 1 and classes * hops > MAX_WORK:
+            return False
+    return True
 
 
 def _parts_by_stages(paths: Walk, stages: Stages) -> dict[tuple[int, ...], list[_Part]]:

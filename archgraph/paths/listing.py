@@ -62,9 +62,9 @@ class PathList:
 
     @property
     def tied(self) -> bool:
-        """Whether there are more paths than are listed, and these all have the same |λ|."""
+        """Whether several paths are listed of more that there are, and all have the same |λ|."""
         sizes = {abs(listed.path.scale) for listed in self.paths}
-        return len(self.paths) < self.count and len(sizes) == 1
+        return 1 < len(self.paths) < self.count and len(sizes) == 1
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form: `wrt`, `view`, `count`, `histogram`, `paths`, `routes`."""
@@ -101,7 +101,7 @@ def list_paths(
         assume: Numbers for Jacobians, such as `F*=0.25`.
         weight: What paths and routes are ranked by instead of |λ|.
         routes: How many routes to list too, those of the largest weight first; by default `ROUTES`
-            where there are more paths than are listed and all of these have the same |λ|.
+            where several of more paths are listed and all of these have the same |λ|.
         grade: What is counted of the stages of a route; see `iter_routes`.
 
     Raises:

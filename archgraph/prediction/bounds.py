@@ -14,7 +14,6 @@ from archgraph.graph import Edge, Graph, Node
 from archgraph.module.instances import instantiate
 from archgraph.module.shapes import Shapes
 from archgraph.prediction.families import treatment
-from archgraph.prediction.linear import matrix_of
 from archgraph.prediction.plan import Plan
 from archgraph.prediction.ranges import Range, value_ranges
 
@@ -118,8 +117,7 @@ class _Bounding:
         if reason is not None:
             self.reasons.setdefault(node.name, f"'{edge.target}': {reason}")
             return None
-        assert isinstance(gain, float) and isinstance(factor, float)
-        return factor * gain * behind
+        return float(factor) * float(gain) * behind
 
     def seed(self, edge: Edge, node: Node) -> float | None:
         terms = self.graph.loss
@@ -215,9 +213,8 @@ class _Bounding:
     def moving(self, node: Node) -> float | str:
         """Bound a matrix without negative entries: ‖J‖² ≤ largest row sum · largest column sum."""
         assert node.op is not None
-        if not node.op.op.linear and not node.op.name.startswith(("MaxPool", "AdaptiveMaxPool")):
-            if node.op.op.family in ("pooling",):
-                return f"{node.op.name} has no bound here"
+        if not (node.op.op.linear or "MaxPool" in node.op.name or node.op.op.family != "pooling"):
+            return f"{node.op.name} has no bound here"
         (value,) = [v for (name, _), v in self.shapes.merged.items() if name == node.name]
         ones = torch.ones(1, *value.shape, dtype=torch.float64, requires_grad=True)
         layer = self.layer(node)

@@ -10,7 +10,7 @@ from typing import TypeVar, final
 import torch
 from torch import Tensor
 
-from archgraph.prediction.population import LEADING, Bundle, Segment
+from archgraph.prediction.population import LEADING, Bundle, Segment, split_axis
 from archgraph.prediction.weights import Core
 
 __all__ = ["Cell", "CoreCell", "LocalCell", "LoopCell", "Uses"]
@@ -55,25 +55,30 @@ class Uses:
     def _square(self, gradient: Tensor) -> Tensor:
         # One tensor for all replicas has the sum of their gradients, which are not aligned.
         shared = self.replicas / gradient.shape[1]
-        return gradient.square().reshape(*gradient.shape[:2], -1).sum(-1).mean(1) / shared
+        squares = gradient.double().square().reshape(*gradient.shape[:2], -1)
+        return squares.sum(-1).mean(1) / shared
 
     def _outer(self, name: str, uses: list[tuple[Tensor, Tensor, bool]]) -> Tensor:
         if uses[0][2]:
             return sum(_population_outer(h, z) for h, z, _ in uses)  # type: ignore[return-value]
+        if name in self.tensors and self.replicas > 1:
+            # In the limit a row that is looked up and a matrix do not interfere.
+            apart = {k: v for k, v in self.tensors.items() if k != name}
+            return self._square(self.tensors[name]) + Uses(1, {}, apart)._outer(name, uses)
         h = torch.cat([h for h, *_ in uses], -2)
         z = torch.cat([z for _, z, _ in uses], -2)
         if name in self.tensors:  # also used where it is differentiated as a tensor
-            extra = self.tensors[name].unflatten(2, (h.shape[2], -1)).flatten(4)
+            extra = split_axis(self.tensors[name], 2, (h.shape[2], -1)).flatten(4)
             return (z.mT @ h + extra).square().flatten(2).sum(-1).mean(1)
         vectors, fan_in, fan_out = h.shape[-2], h.shape[-1], z.shape[-1]
         if vectors * (fan_in + fan_out) > fan_in * fan_out:
-            return (z.mT @ h).square().flatten(2).sum(-1).mean(1)
-        return ((h @ h.mT) * (z @ z.mT)).flatten(2).sum(-1).mean(1)
+            return (z.mT @ h).double().square().flatten(2).sum(-1).mean(1)
+        return ((h @ h.mT) * (z @ z.mT).double()).flatten(2).sum(-1).mean(1)
 
 
 def _population_outer(h: Tensor, z: Tensor) -> Tensor:
     """Return ‖Σ z̄·hᵀ‖² of a layer whose inputs' second moments are those of all replicas."""
-    grams = [(x @ x.mT).mean(1) for x in (h, z)]
+    grams = [(x @ x.mT).mean(1).double() for x in (h, z)]
     return (grams[0] * grams[1]).flatten(1).sum(-1)
 
 
@@ -153,7 +158,7 @@ class CoreCell(Cell):
         if not (self.before.outputs[0].requires_grad):
             return [{} for _ in cotangents]
         # All grades meet the same matrix, so they go through it side by side.
-        back = self.core.backward(torch.cat(pulled, -2)).split(inputs.shape[-2], -2)
+        back = self.core.backward(torch.cat(pulled, -2)).chunk(len(pulled), -2)
         bundles: list[Bundle] = [{0: part} for part in back]
         if self.before.parameters:
             for key, gradient in self.before.pull_parameters(_total(bundles)).items():
@@ -203,12 +208,11 @@ class LoopCell(Cell):
         ]
         for key in self.calls[0].parameters:
             gradient = torch.stack([found[key] for found in pulled])
-            uses.add(self.names[key], gradient.unflatten(0, (self.leading[0], -1)))
+            uses.add(self.names[key], split_axis(gradient, 0, (self.leading[0], -1)))
 
     def _pull(self, bundle: Bundle) -> Bundle:
         pulled = [
-            call.pull([part])[0]
-            for call, part in zip(self.calls, self._split(bundle), strict=True)
+            call.pull([part])[0] for call, part in zip(self.calls, self._split(bundle), strict=True)
         ]
         return {port: self._join([found[port] for found in pulled]) for port in pulled[0]}
 
@@ -221,4 +225,4 @@ class LoopCell(Cell):
         ]
 
     def _join(self, parts: Sequence[Tensor]) -> Tensor:
-        return torch.stack(parts).reshape(*self.leading, -1, *parts[0].shape[1:])
+        return torch.stack(list(parts)).reshape(*self.leading, -1, *parts[0].shape[1:])

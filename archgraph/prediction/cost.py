@@ -56,10 +56,10 @@ def _matrix(plan: Plan, name: str, batch: int, replicas: int) -> tuple[float, fl
     entries = matrix.groups * matrix.fan_in * matrix.fan_out
     inputs = replicas * matrix.groups * vectors * matrix.fan_in
     match weights.core:
-        case "drawn":
+        case "drawn" | "convolved":
             # Forwards, back to the inputs, and the gradient of the weights.
             work = NORMAL * entries + 6.0 * replicas * vectors * entries
-            return work, entries + 2 * inputs
+            return work, 2 * entries + (2 * inputs if weights.core == "drawn" else 0)
         case "averaged":
             work = (NORMAL + 4 * batch) * replicas * matrix.groups * vectors * fans
         case _:

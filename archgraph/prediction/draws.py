@@ -100,7 +100,10 @@ class _Network:
     def _layer(self, node: Node, terms: Mapping[int, Tensor]) -> Any:
         ports = {}
         for port, edges in self.graph.ports(node.name).items():
-            scaled = [self._scale(e.index) * terms[e.index] for e in edges]
+            scaled = [
+                terms[e.index] if e.scale.is_one else self._scale(e.index) * terms[e.index]
+                for e in edges
+            ]
             axis = self.dims.get((node.name, port))
             padded = [value[None, None] for value in scaled]
             ports[port] = merge_values(edges[0].kind, padded, axis)[0, 0]
@@ -127,7 +130,9 @@ class _Network:
         parameters = dict(self.module.named_parameters())
         wanted = [*nodes.values(), *edges.values(), *parameters.values()]
         found = torch.autograd.grad(self.values[-1][0], wanted, allow_unused=True)
-        pulled = [torch.zeros_like(t) if g is None else g for t, g in zip(wanted, found, strict=True)]
+        pulled = [
+            torch.zeros_like(t) if g is None else g for t, g in zip(wanted, found, strict=True)
+        ]
         return self._noted(
             dict(zip(nodes, pulled[: len(nodes)], strict=True)),
             dict(zip(edges, pulled[len(nodes) : len(nodes) + len(edges)], strict=True)),

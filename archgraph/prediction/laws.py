@@ -49,7 +49,7 @@ class Law:
         return self.kind in _INDEPENDENT
 
     def draw(self, *leading: int, shape: tuple[int, ...] | None = None) -> Tensor:
-        """Draw `leading` tensors of this law, in float64 from torch's random state.
+        """Draw `leading` tensors of this law, of torch's default type and from its random state.
 
         Args:
             leading: How many: the leading axes of the result.
@@ -57,15 +57,16 @@ class Law:
         """
         full = (*leading, *(self.shape if shape is None else shape))
         if self.kind == "constant":
-            return torch.full(full, self.mean, dtype=torch.float64)
+            return torch.full(full, self.mean)
         if self.kind == "gaussian":
-            return self.mean + self.std * torch.randn(full, dtype=torch.float64)
+            return self.mean + self.std * torch.randn(full)
         if self.kind == "uniform":
             reach = math.sqrt(3) * self.std
-            return self.mean + reach * (2 * torch.rand(full, dtype=torch.float64) - 1)
+            return self.mean + reach * (2 * torch.rand(full) - 1)
         if self.kind == "truncated":
-            tensor = torch.empty(full, dtype=torch.float64)
-            return nn.init.trunc_normal_(tensor, *self.untruncated, *self.bounds)
+            tensor = torch.empty(full)
+            nn.init.trunc_normal_(tensor, *self.untruncated, *self.bounds)
+            return tensor
         if self.kind == "orthogonal":
             return self._draw_orthogonal(leading)
         return self._draw_each(leading)
@@ -73,7 +74,7 @@ class Law:
     def _draw_orthogonal(self, leading: tuple[int, ...]) -> Tensor:
         rows, columns = self.shape[0], math.prod(self.shape[1:])
         long, short = max(rows, columns), min(rows, columns)
-        normal = torch.randn(*leading, long, short, dtype=torch.float64)
+        normal = torch.randn(*leading, long, short)
         basis, upper = torch.linalg.qr(normal)
         basis = basis * upper.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
         matrix = basis if rows >= columns else basis.mT
@@ -81,7 +82,7 @@ class Law:
 
     def _draw_each(self, leading: tuple[int, ...]) -> Tensor:
         assert self.call is not None
-        many = torch.empty(math.prod(leading), *self.shape, dtype=torch.float64)
+        many = torch.empty(math.prod(leading), *self.shape)
         for tensor in many:
             getattr(nn.init, f"{self.call.name}_")(tensor, **_plain(self.call))
         return many.reshape(*leading, *self.shape)
@@ -173,9 +174,7 @@ def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[1] * field_size, shape[0] * field_size
 
 
-def _truncated(
-    shape: tuple[int, ...], mean: float, std: float, low: float, high: float
-) -> Law:
+def _truncated(shape: tuple[int, ...], mean: float, std: float, low: float, high: float) -> Law:
     """Return the law of N(mean, std²) cut to low … high, with its true moments."""
     a, b = (low - mean) / std, (high - mean) / std
     density = [math.exp(-z * z / 2) / math.sqrt(2 * math.pi) for z in (a, b)]

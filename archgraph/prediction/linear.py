@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from archgraph.module.values import Value
 from archgraph.ops import Op
-from archgraph.prediction.population import flat, unflat
+from archgraph.prediction.population import flat, split_axis, unflat
 
-__all__ = ["Matrix", "matrix_of"]
+__all__ = ["Matrix", "matrix_of", "per_axis"]
 
 _CONVOLVE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
@@ -42,6 +42,8 @@ class Matrix:
     """Of the result: the axis that the bias runs along."""
     overlap: float = 1.0
     """Largest number of vectors in which an input element stands."""
+    extra: tuple[int, ...] = ()
+    """What `F.pad` adds before a convolution; rows that a transposed one adds behind."""
 
 
 def matrix_of(op: Op, arguments: Mapping[str, Any], read: Value, gives: Value) -> Matrix:
@@ -72,14 +74,15 @@ def _linear(read: Value, gives: Value) -> Matrix:
     )
 
 
-def _sizes(value: Any, count: int) -> tuple[int, ...]:
+def per_axis(value: Any, count: int) -> tuple[int, ...]:
+    """Return an argument that may be one number for all axes, a number for each."""
     return tuple(value) if isinstance(value, tuple | list) else (value,) * count
 
 
 def _convolution(arguments: Mapping[str, Any], read: Value, gives: Value) -> Matrix:
     count = len(read.shape) - 1
     kernel, stride, dilation = (
-        _sizes(arguments.get(name, 1), count) for name in ("kernel_size", "stride", "dilation")
+        per_axis(arguments.get(name, 1), count) for name in ("kernel_size", "stride", "dilation")
     )
     groups = arguments.get("groups", 1)
     reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
@@ -94,9 +97,10 @@ def _convolution(arguments: Mapping[str, Any], read: Value, gives: Value) -> Mat
         positions=math.prod(out),
         before=partial(_patches, window=window, groups=groups, out=out),
         after=lambda z, batch: _channels_first(z, batch, out),
-        shaped=lambda w: w.flatten(-1 - count).unflatten(-2, (groups, -1)),
+        shaped=lambda w: split_axis(w.flatten(-1 - count), -2, (groups, -1)),
         bias_axis=-1 - count,
         overlap=math.prod(math.ceil(k / s) for k, s in zip(kernel, stride, strict=True)),
+        extra=tuple(window.padding),
     )
 
 
@@ -108,7 +112,7 @@ def _padding(arguments: Mapping[str, Any], reach: list[int]) -> list[int]:
     if padding == "same":
         pairs = [(r // 2, r - r // 2) for r in reach]
     else:
-        pairs = [(p, p) for p in _sizes(padding, len(reach))]
+        pairs = [(p, p) for p in per_axis(padding, len(reach))]
     return [number for pair in reversed(pairs) for number in pair]
 
 
@@ -128,11 +132,13 @@ def _patches(x: Tensor, *, window: _Window, groups: int, out: tuple[int, ...]) -
     if any(window.padding):
         mode = "constant" if window.mode == "zeros" else window.mode
         views = F.pad(views, window.padding, mode)
-    for axis, (k, s, d) in enumerate(zip(window.kernel, window.stride, window.dilation, strict=True)):
+    for axis, (k, s, d) in enumerate(
+        zip(window.kernel, window.stride, window.dilation, strict=True)
+    ):
         views = views.unfold(2 + axis, d * (k - 1) + 1, s)[..., ::d]
     count = len(out)
     # (long batch, channels, *out, *kernel) → places in front of channels and kernel.
-    split = views.unflatten(1, (groups, -1)).unflatten(0, (networks, replicas, batch))
+    split = split_axis(split_axis(views, 1, (groups, -1)), 0, (networks, replicas, batch))
     places = range(5, 5 + count)
     kernel = range(5 + count, 5 + 2 * count)
     return split.permute(0, 1, 3, 2, *places, 4, *kernel).reshape(
@@ -142,19 +148,19 @@ def _patches(x: Tensor, *, window: _Window, groups: int, out: tuple[int, ...]) -
 
 def _channels_first(z: Tensor, batch: int, out: tuple[int, ...]) -> Tensor:
     """Return (networks, replicas, groups, places, rows) as (networks, replicas, batch, C, *out)."""
-    split = z.unflatten(3, (batch, *out))
+    split = split_axis(z, 3, (batch, *out))
     places = range(4, 4 + len(out))
     return split.permute(0, 1, 3, 2, 4 + len(out), *places).flatten(3, 4)
 
 
 def _transposed(arguments: Mapping[str, Any], read: Value, gives: Value) -> Matrix:
     count = len(read.shape) - 1
-    kernel = _sizes(arguments["kernel_size"], count)
-    stride = _sizes(arguments.get("stride", 1), count)
+    kernel = per_axis(arguments["kernel_size"], count)
+    stride = per_axis(arguments.get("stride", 1), count)
     groups = arguments.get("groups", 1)
     channels, size, where = gives.shape[0], math.prod(kernel), read.shape[1:]
-    padding = _sizes(arguments.get("padding", 0), count)
-    dilation = _sizes(arguments.get("dilation", 1), count)
+    padding = per_axis(arguments.get("padding", 0), count)
+    dilation = per_axis(arguments.get("dilation", 1), count)
     extra = tuple(
         n - ((m - 1) * s - 2 * p + d * (k - 1) + 1)
         for n, m, s, p, d, k in zip(
@@ -176,12 +182,12 @@ def _transposed(arguments: Mapping[str, Any], read: Value, gives: Value) -> Matr
         fan_in=read.shape[0] // groups,
         fan_out=channels // groups * size,
         positions=math.prod(where),
-        before=lambda x: x.flatten(4)
-        .unflatten(3, (groups, -1))
-        .permute(0, 1, 3, 2, 5, 4)
-        .flatten(3, 4),
+        before=lambda x: (
+            split_axis(x.flatten(4), 3, (groups, -1)).permute(0, 1, 3, 2, 5, 4).flatten(3, 4)
+        ),
         after=after,
-        shaped=lambda w: w.flatten(-1 - count).unflatten(-2, (groups, -1)).mT,
+        shaped=lambda w: split_axis(w.flatten(-1 - count), -2, (groups, -1)).mT,
         bias_axis=-1 - count,
         overlap=math.prod(math.ceil(k / s) for k, s in zip(kernel, stride, strict=True)),
+        extra=extra,
     )

@@ -26,7 +26,7 @@ def loop_cell(
     reader: Reader,
     values: Sequence[Bundle],
     node: Node,
-    known: dict[str, list[nn.Module]],
+    known: dict[str, list[Callable[..., Any]]],
 ) -> LoopCell:
     """Run a node for every network, each with a layer of its own.
 
@@ -71,10 +71,10 @@ def _whole(value: Tensor, population: Population) -> Tensor:
 def _layer(plan: Plan, population: Population, node: Node) -> Callable[..., Any]:
     """Build a layer as the compiled network would start it, or return the user's callable."""
     assert node.op is not None
-    layer = instantiate(node.op, plan.shapes.arguments[node.name])
+    layer: Callable[..., Any] = instantiate(node.op, plan.shapes.arguments[node.name])
     if not isinstance(layer, nn.Module):
         return layer
-    layer = layer.double().train(population.train)
+    layer = layer.train(population.train)
     if node.op.op.origin == "opaque":
         return layer
     prefix = f"{node.module}."

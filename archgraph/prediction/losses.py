@@ -13,7 +13,7 @@ from archgraph.graph import Graph, LossTerm
 from archgraph.module.shapes import Shapes
 from archgraph.module.targets import compare, draw_target
 from archgraph.module.values import Value
-from archgraph.prediction.population import Population
+from archgraph.prediction.population import Population, split_axis
 
 __all__ = ["network_losses"]
 
@@ -52,8 +52,10 @@ def _targets(term: LossTerm, value: Value, population: Population) -> Tensor:
     batch = batch if value.batched else 1
     generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
     every = replace(value, batched=True)
-    drawn = draw_target(term.op, every, networks * replicas * batch, generator, torch.float64)
-    return drawn.unflatten(0, (networks, replicas, batch))
+    drawn = draw_target(
+        term.op, every, networks * replicas * batch, generator, torch.get_default_dtype()
+    )
+    return split_axis(drawn, 0, (networks, replicas, batch))
 
 
 def _term(term: LossTerm, output: Tensor, target: Tensor, axis: int | None) -> Tensor:
@@ -64,4 +66,4 @@ def _term(term: LossTerm, output: Tensor, target: Tensor, axis: int | None) -> T
     losses = vmap(lambda o, t: compare(call, o, t, axis))(
         output.flatten(0, 1), target.flatten(0, 1)
     )
-    return losses.unflatten(0, output.shape[:2])
+    return split_axis(losses, 0, output.shape[:2])

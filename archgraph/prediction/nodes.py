@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from archgraph.graph import Graph, Node
 from archgraph.module.instances import instantiate
 from archgraph.module.shapes import Shapes
 from archgraph.prediction.cells import Cell, CoreCell, LocalCell
+from archgraph.prediction.convolving import convolve
 from archgraph.prediction.families import treatment
 from archgraph.prediction.laws import Law
 from archgraph.prediction.looping import loop_cell
@@ -38,6 +39,9 @@ from archgraph.prediction.weights import (
 )
 
 __all__ = ["Simulator"]
+
+SHARED_NUMBERS: Final = 10_000_000
+"""Most numbers of a reused parameter that is drawn for every replica."""
 
 Ports = dict[str, Tensor]
 Own = Mapping[str, Tensor]
@@ -80,7 +84,7 @@ class Simulator:
         shape = self.shapes[node.name].shape
         networks, replicas, batch = self.population.leading
         if not node.is_integer:
-            return torch.randn(networks, replicas, batch, *shape, dtype=torch.float64)
+            return torch.randn(networks, replicas, batch, *shape)
         # The same examples for all replicas, which are parts of one network.
         drawn = torch.randint(node.below or 1, (networks, 1, batch, *shape))
         kind: torch.dtype = getattr(torch, node.dtype)
@@ -129,7 +133,7 @@ class Simulator:
             arguments["inplace"] = False
         layer = instantiate(node.op, arguments)
         if isinstance(layer, nn.Module):
-            layer = layer.double().train(self.population.train)
+            layer = layer.train(self.population.train)
         return layer
 
     def _normalization(self, node: Node) -> Cell:
@@ -163,7 +167,9 @@ class Simulator:
             return self.shared[name]
         if name not in self.plan.reused:
             return law.draw(*self.population.leading[:2])
-        self.shared[name] = law.draw(self.population.networks, 1)
+        networks, replicas = self.population.leading[:2]
+        few = replicas * math.prod(law.shape) <= SHARED_NUMBERS
+        self.shared[name] = law.draw(networks, replicas if few else 1)
         return self.shared[name]
 
     def _prelu(self, node: Node) -> Cell:
@@ -191,7 +197,7 @@ class Simulator:
         if self.plan.names.get(name, name) in self.plan.reused or not law.is_independent:
             table, rows = self._draw(name, law), index
         else:
-            read, rows = index.unique(return_inverse=True)
+            read, rows = torch.unique(index, return_inverse=True)
             shape = (len(read), law.shape[1])
             table = law.draw(*self.population.leading[:2], shape=shape)
             padding = self.shapes.arguments[node.name].get("padding_idx")
@@ -222,6 +228,8 @@ class Simulator:
 
     def _weights(self, node: Node) -> Cell:
         weights = self.plan.weights[node.name]
+        if weights.core == "convolved":
+            return self._convolved(node, weights)
         matrix = weights.matrix
         reader = Reader(self.graph, self.shapes, self.population, node)
         before = Segment.run(
@@ -249,6 +257,24 @@ class Simulator:
             limit=self.population.limit and weights.core != "drawn",
         )
 
+    def _convolved(self, node: Node, weights: Weights) -> Cell:
+        """Convolve with drawn kernels, without a copy of what each place sees."""
+        assert node.op is not None
+        op, arguments = node.op.op, self.shapes.arguments[node.name]
+        name = f"{node.module}.weight"
+        padding = weights.matrix.extra
+
+        def run(ports: Ports, own: Own) -> Bundle:
+            (x,) = ports.values()
+            y = convolve(op, arguments, x, own[name], padding)
+            shift = own.get(f"{node.module}.bias")
+            if shift is not None:
+                ones = (1,) * (y.dim() - 4)
+                y = y + shift.reshape(*shift.shape[:2], 1, -1, *ones)
+            return {0: y}
+
+        return self._local(node, run, {name: self._drawn(name, weights), **self._bias(node)})
+
     def _bias(self, node: Node) -> dict[str, Tensor]:
         name = f"{node.module}.bias"
         law = self.plan.laws.get(name)
@@ -274,7 +300,7 @@ class Simulator:
         replicas = self.population.replicas if own else 1
         return weights.law.draw(self.population.networks, replicas)
 
-    _kinds = {
+    _kinds: ClassVar[Mapping[str, Callable[[Simulator, Node], Cell]]] = {
         "loop": _loop,
         "loss": _loss,
         "merge": _merge,
@@ -295,9 +321,8 @@ def own_values(own: Own, node: Node) -> list[Tensor]:
 def _unflat(value: Tensor, leading: tuple[int, int, int]) -> Tensor:
     """Return a long batch by network; what is one for all examples stays so."""
     if value.shape[0] == 1 and leading != (1, 1, 1):
-        return value.expand(leading[0] * leading[1], *value.shape[1:]).unflatten(
-            0, (*leading[:2], 1)
-        )
+        wide = value.expand(leading[0] * leading[1], *value.shape[1:])
+        return unflat(wide, (*leading[:2], 1))
     return unflat(value, leading)
 
 

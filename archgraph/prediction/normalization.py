@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from archgraph.ops import Op
-from archgraph.prediction.population import LEADING, Population, flat, unflat
+from archgraph.prediction.population import LEADING, Population, flat, split_axis, unflat
 
 __all__ = ["gain_shape", "normalized"]
 
@@ -46,9 +46,7 @@ def normalized(op: Op, arguments: Mapping[str, Any], x: Tensor, population: Popu
     return _standard(x, axes, eps, centred=True)
 
 
-def _standard(
-    x: Tensor, axes: tuple[int, ...], eps: float, *, centred: bool = False
-) -> Tensor:
+def _standard(x: Tensor, axes: tuple[int, ...], eps: float, *, centred: bool = False) -> Tensor:
     """Return x over its root-mean-square along axes, the replicas' among them."""
     if centred:
         x = x - x.mean(axes, keepdim=True)
@@ -56,14 +54,12 @@ def _standard(
 
 
 def _groups(x: Tensor, groups: int, eps: float) -> Tensor:
-    split = x.unflatten(LEADING, (groups, -1))
+    split = split_axis(x, LEADING, (groups, -1))
     axes = (1, *range(LEADING + 1, split.dim()))
     return _standard(split, axes, eps, centred=True).flatten(LEADING, LEADING + 1)
 
 
-def _batch(
-    x: Tensor, arguments: Mapping[str, Any], eps: float, population: Population
-) -> Tensor:
+def _batch(x: Tensor, arguments: Mapping[str, Any], eps: float, population: Population) -> Tensor:
     if not population.train and arguments.get("track_running_stats", True):
         return x / math.sqrt(1 + eps)  # running mean 0, running variance 1
     axes = (2, *range(LEADING + 1, x.dim()))

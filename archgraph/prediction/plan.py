@@ -15,8 +15,11 @@ from archgraph.prediction.linear import Matrix, matrix_of
 
 __all__ = ["CoreKind", "Plan", "Weights", "make_plan"]
 
-CoreKind = Literal["drawn", "conditioned", "limit", "averaged"]
+CoreKind = Literal["drawn", "convolved", "conditioned", "limit", "averaged"]
+"""`convolved` is `drawn` by torch's own convolution."""
 
+COPIED: Final = 200_000
+"""Most numbers of one network that are copied to make a small convolution a product."""
 DRAWN_NUMBERS: Final = 2**22
 """Largest matrix, in entries, that is drawn if it is not Gaussian."""
 LIMIT_VECTORS: Final = 256
@@ -103,9 +106,17 @@ def make_plan(
         if not limit and not shared and matrices in ("drawn", "conditioned"):
             exact = matrices == "drawn" or laws[name].is_gaussian
             kind, note = (matrices, None) if exact else (kind, note)
+        if kind == "drawn" and _is_large(node, matrix, batch, shared=shared):
+            kind = "convolved"
         weights[node.name] = Weights(matrix, laws[name], kind, shared, note)
     starts = chosen_starts(graph, shapes)
     return Plan(graph, shapes, laws, starts, weights, names, reused, limit)
+
+
+def _is_large(node: Node, matrix: Matrix, batch: int, *, shared: bool) -> bool:
+    if node.op is None or node.op.op.family != "convolution" or shared:
+        return False
+    return batch * matrix.positions * matrix.groups * matrix.fan_in > COPIED
 
 
 def _matrix(node: Node, shapes: Shapes) -> Matrix:
@@ -120,7 +131,7 @@ def _choose(
     vectors = matrix.positions * batch
     if shared:
         note = "its weights are used more than once" if limit else None
-        return "drawn", note and f"{note}: drawn, once for each population"
+        return "drawn", note and f"{note}, so they are drawn"
     if law.kind == "other":
         return "drawn", None
     if limit:

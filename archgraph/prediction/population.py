@@ -9,14 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from archgraph.graph.records import EdgeKind
 
-__all__ = ["LEADING", "Bundle", "Population", "Segment", "flat", "merge_values", "unflat"]
+__all__ = [
+    "LEADING",
+    "Bundle",
+    "Population",
+    "Segment",
+    "flat",
+    "merge_values",
+    "split_axis",
+    "unflat",
+]
 
 LEADING = 3
 """Axes before those of a node's shape: networks, replicas, batch."""
@@ -51,7 +60,13 @@ def flat(value: Tensor) -> Tensor:
 
 def unflat(value: Tensor, leading: Sequence[int]) -> Tensor:
     """Return a long batch as (networks, replicas, batch, …) again."""
-    return value.unflatten(0, tuple(leading))
+    return split_axis(value, 0, leading)
+
+
+def split_axis(value: Tensor, axis: int, sizes: Sequence[int]) -> Tensor:
+    """Return a tensor with one axis as several, of which one size may be −1."""
+    result: Tensor = value.unflatten(axis, tuple(sizes))  # type: ignore[no-untyped-call]
+    return result
 
 
 @dataclass(frozen=True)
@@ -90,7 +105,7 @@ class Segment(Generic[K]):
         """Pull one cotangent back to the parameters."""
         return self._grad(cotangent, dict(self.parameters))
 
-    def _grad(self, cotangent: Bundle, wanted: dict[K, Tensor]) -> dict[K, Tensor]:
+    def _grad(self, cotangent: Bundle, wanted: dict[Any, Tensor]) -> dict[Any, Tensor]:
         ends = [e for e in cotangent if e in self.outputs and self.outputs[e].requires_grad]
         if not (ends and wanted):
             return {key: torch.zeros_like(leaf) for key, leaf in wanted.items()}

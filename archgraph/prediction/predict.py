@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable
-from typing import Any, Final, Literal, cast
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Final, Literal, cast
 
 import torch
 
@@ -24,7 +26,7 @@ __all__ = ["predict"]
 
 Progress = Callable[[int, int], None]
 
-BUDGET: Final = 3e10
+BUDGET: Final = 1.2e10
 """Operations that are spent if nobody says how many networks there should be."""
 LIMIT: Final = 1.5e12
 """Operations above which networks are taken as infinitely wide, if nobody says how."""
@@ -33,8 +35,10 @@ NETWORKS: Final = (8, 1000)
 REAL: Final = 100
 """Real networks that are drawn if nobody says how many."""
 PARTICLES: Final = 100_000
-POPULATIONS: Final = 16
-"""Independent populations of particles, from whose spread the standard error comes."""
+POPULATIONS: Final = (8, 16)
+"""Fewest and most independent populations of particles; the standard error is of their spread."""
+LARGE: Final = 1e10
+"""Operations of one network from which several threads are worth it, and float32 is enough."""
 MEMORY: Final = 2.5e8
 """Bytes of the networks that are simulated side by side."""
 
@@ -62,7 +66,8 @@ def predict(
       with weights, which give fresh Gaussians of the right covariance, forwards and backwards:
       coherent within an elementwise block, incoherent across weights. Weights are independent of
       each other, zero-mean but for a constant, and shared ones drawn; where a layer is used at
-      more than 256 examples and positions, their covariance is two averages.
+      more than 256 examples and positions, their covariance is two averages. The gradients of
+      learnable λ are left out, as they live on the correlations that the limit neglects.
     * `finite`: the network's own widths. What a Gaussian matrix does to the vectors that it meets
       is drawn, and the matrix is not (exact); small ones and others are drawn as they are.
     * `draws`: real networks, `archgraph.compile`d and differentiated, one for every seed.
@@ -77,7 +82,7 @@ def predict(
         batch: Number of examples.
         seed: Of everything that is drawn; torch's own random state stays as it is.
         samples: How many networks; in the limit how many particles per layer. By default as many
-            as 3e10 operations allow, between 8 and 1000; 100 real networks; 100,000 particles.
+            as 1.2e10 operations allow, between 8 and 1000; 100 real networks; 100,000 particles.
         train: Whether dropout is active and norms use the statistics of the batch.
         grade: Also keep the paths apart by their number of `weights`, `skips` or `branches`.
         matrices: Treat all Gaussian matrices alike: `drawn`, or `conditioned` and never made.
@@ -105,9 +110,7 @@ def predict(
         Szarek 2001, Local operator theory, theorem II.13: norms of Gaussian matrices.
     """
     if method not in ("auto", "bounds", "limit", "finite", "draws"):
-        raise UsageError(
-            f"there is no method {method!r}: auto, bounds, limit, finite or draws"
-        )
+        raise UsageError(f"there is no method {method!r}: auto, bounds, limit, finite or draws")
     if batch < 1 or (samples is not None and samples < 2):
         raise UsageError("a prediction needs a batch of at least 1 and at least 2 samples")
     if grade is not None and method in ("bounds", "draws"):
@@ -115,18 +118,27 @@ def predict(
     plan = make_plan(graph, batch=batch, matrices=cast("CoreKind | None", matrices))
     chosen, reason = _choose(plan, batch) if method == "auto" else (method, "as asked")
     bounds = bound_gradients(plan, reference_of(graph), train=train)
-    settings = {"batch": batch, "seed": seed, "train": train}
     found: Sweep | None = None
     if chosen == "limit":
         plan = make_plan(graph, batch=batch, limit=True)
     with torch.random.fork_rng(devices=[]):
         if chosen in ("limit", "finite"):
             run = _limit if chosen == "limit" else _finite
-            found = run(plan, samples, grade, progress, **settings)
+            found = run(plan, samples, grade, progress, batch=batch, seed=seed, train=train)
         elif chosen == "draws":
-            found = draw_networks(graph, networks=samples or REAL, **settings)
+            found = draw_networks(
+                graph, networks=samples or REAL, batch=batch, seed=seed, train=train
+            )
     return summarize(
-        plan, bounds, found, method=cast(Method, chosen), reason=reason, grade=grade, **settings
+        plan,
+        bounds,
+        found,
+        method=chosen,
+        reason=reason,
+        grade=grade,
+        batch=batch,
+        seed=seed,
+        train=train,
     )
 
 
@@ -168,12 +180,14 @@ def _limit(
     train: bool,
 ) -> Sweep:
     widths = [
-        w.matrix.groups * w.matrix.fan_out * min(16, w.matrix.positions)
-        for w in plan.weights.values()
+        w.matrix.groups * w.matrix.fan_out * w.matrix.positions for w in plan.weights.values()
     ]
     width = statistics.median(widths) if widths else 1
-    replicas = max(1, math.ceil((samples or PARTICLES) / POPULATIONS / width))
-    population = Population(POPULATIONS, replicas, batch, train, limit=True)
+    particles = samples or PARTICLES
+    fewest, most = POPULATIONS
+    networks = min(most, max(fewest, math.ceil(particles / width)))
+    replicas = max(1, math.ceil(particles / networks / width))
+    population = Population(networks, replicas, batch, train, limit=True)
     return _populations(plan, population, cost_of(plan, batch, replicas), grade, progress, seed)
 
 
@@ -189,28 +203,60 @@ def _populations(
     total = population.networks
     together = max(1, min(total, int(MEMORY / max(1.0, cost.bytes))))
     parts = []
-    for done in range(0, total, together):
-        torch.manual_seed(seed * 1_000_003 + done)
-        size = min(together, total - done)
-        part = Population(
-            size, population.replicas, population.batch, population.train, population.limit
-        )
-        parts.append(sweep(plan, part, grade))
-        if progress is not None:
-            progress(done + size, total)
+    large = cost.operations >= LARGE
+    with _working(None if large else 1, torch.float32 if large else torch.float64):
+        for done in range(0, total, together):
+            torch.manual_seed(seed * 1_000_003 + done)
+            size = min(together, total - done)
+            part = sweep(plan, replace(population, networks=size), grade)
+            parts.append(_as_lists(part))
+            if progress is not None:
+                progress(done + size, total)
     return _joined(parts)
 
 
-def _joined(parts: list[Sweep]) -> Sweep:
-    result = Sweep()
+@contextmanager
+def _working(threads: int | None, dtype: torch.dtype) -> Iterator[None]:
+    """Run torch on so many threads, in this precision.
+
+    In many small steps several threads wait longer than they work.
+    """
+    before, kind = torch.get_num_threads(), torch.get_default_dtype()
+    try:
+        torch.set_num_threads(threads or before)
+        torch.set_default_dtype(dtype)
+        yield
+    finally:
+        torch.set_default_dtype(kind)
+        torch.set_num_threads(before)
+
+
+_Key = tuple[str | int, ...]
+
+
+def _as_lists(part: Sweep) -> dict[_Key, list[float]]:
+    """Return a sweep's numbers; small tensors would leave holes in memory between large ones."""
+    found: dict[_Key, list[float]] = {}
     for field in ("energies", "second_moments", "parameters"):
-        for name in getattr(parts[0], field):
-            getattr(result, field)[name] = torch.cat([getattr(p, field)[name] for p in parts])
-    for index in parts[0].edges:
-        pairs: list[Any] = [part.edges[index] for part in parts]
-        result.edges[index] = (torch.cat([p[0] for p in pairs]), torch.cat([p[1] for p in pairs]))
-    for name in parts[0].grades:
-        result.grades[name] = {
-            k: torch.cat([part.grades[name][k] for part in parts]) for k in parts[0].grades[name]
-        }
+        found |= {(field, name): t.tolist() for name, t in getattr(part, field).items()}
+    for index, pair in part.edges.items():
+        found |= {("edges", index, i): t.tolist() for i, t in enumerate(pair)}
+    for name, grades in part.grades.items():
+        found |= {("grades", name, k): t.tolist() for k, t in grades.items()}
+    return found
+
+
+def _joined(parts: list[dict[_Key, list[float]]]) -> Sweep:
+    result = Sweep()
+    for key in parts[0]:
+        values = torch.tensor([v for part in parts for v in part[key]], dtype=torch.float64)
+        match key:
+            case (str(field), str(name)):
+                getattr(result, field)[name] = values
+            case ("edges", int(index), 0):
+                result.edges[index] = (values, values)
+            case ("edges", int(index), _):
+                result.edges[index] = (result.edges[index][0], values)
+            case (_, str(name), int(grade)):
+                result.grades.setdefault(name, {})[grade] = values
     return result

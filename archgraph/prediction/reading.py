@@ -37,7 +37,7 @@ class Reader:
             assert learn is not None
             shape = () if learn.index is not None else self.shapes.parameters[learn.name]
             full = (*self.population.leading[:2], *shape)
-            found[_key(edge)] = torch.full(full, float(edge.scale.value), dtype=torch.float64)
+            found[_key(edge)] = torch.full(full, float(edge.scale.value))
         return found
 
     def names(self) -> dict[str, str]:
@@ -55,14 +55,12 @@ class Reader:
 
     def weigh(self, losses: Sequence[Tensor], own: Mapping[str, Tensor]) -> Tensor:
         """Return Σ λ·loss over the in-edges of L, shape (networks, replicas)."""
-        total = torch.zeros((), dtype=torch.float64)
+        total = torch.zeros(())
         for edge, loss in zip(self.graph.edges_into(self.node.name), losses, strict=True):
             total = total + own.get(_key(edge), float(edge.scale.value)) * loss
         return total
 
-    def merge(
-        self, leaves: Mapping[int, Tensor], own: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
+    def merge(self, leaves: Mapping[int, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return by port what the op reads."""
         ports = {}
         for port, edges in self.graph.ports(self.node.name).items():

@@ -56,7 +56,7 @@ def summarize(
         reason=reason,
         reference=reference,
         nodes=nodes,
-        parameters={} if found is None else _parameters(plan, found),
+        parameters={} if found is None else _parameters(plan, found, method),
         edges={} if found is None else _edges(graph, found, reference),
         grade=grade,
         grades={} if found is None or grade is None else _grades(found, reference),
@@ -81,7 +81,9 @@ def _node(
     energy = logs = moment = Estimate(math.nan, None)
     if found is not None:
         base = found.energies[reference]
-        energy, logs = ratio(found.energies[name], base), log_mean(found.energies[name], base)
+        energy = ratio(found.energies[name], base)
+        if method != "limit":  # whose populations are no networks
+            logs = log_mean(found.energies[name], base)
         moment = mean(found.second_moments[name])
     drawn = plan.drawn.get(name) if method in ("limit", "finite") else None
     return NodePrediction(
@@ -103,9 +105,14 @@ def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _parameters(plan: Plan, found: Sweep) -> dict[str, ParameterPrediction]:
+def _parameters(plan: Plan, found: Sweep, method: Method) -> dict[str, ParameterPrediction]:
+    # The gradient of a λ is a sum over a layer of value · cotangent, whose correlation, of order
+    # 1/width for each element, is what the limit leaves out.
+    learnt = {e.scale.learn.name for e in plan.graph.edges if e.scale.learn is not None}
     result = {}
     for name, energies in found.parameters.items():
+        if method == "limit" and name in learnt:
+            continue
         count = max(1, math.prod(plan.shapes.parameters.get(name, ())))
         rms = root_mean(energies, count)
         result[name] = ParameterPrediction(

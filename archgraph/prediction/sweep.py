@@ -87,7 +87,7 @@ class _Backward:
 
     def run(self) -> None:
         last = self.graph.loss_position
-        one = torch.ones(self.population.leading[:2], dtype=torch.float64)
+        one = torch.ones(self.population.leading[:2])
         self.received[last][-1] = [(0, 0, one)]
         for position in range(last, -1, -1):
             self.visit(position)
@@ -103,7 +103,7 @@ class _Backward:
         by_grade = _by_grade(received)
         total = _by_grade({e: [(0, k, t) for _, k, t in parts] for e, parts in received.items()})
         if not total:
-            self.result.energies[name] = torch.zeros(self.population.networks, dtype=torch.float64)
+            self.result.energies[name] = torch.zeros(self.population.networks)
             return
         self.result.energies[name] = _energy(total[0])
         self.note_edges(received, total[0])
@@ -120,13 +120,11 @@ class _Backward:
                     moved = k + degree(self.graph, edge, self.grade)
                     place.setdefault(index, []).append((moved, edge.element, tensor))
 
-    def note_edges(
-        self, received: dict[int, list[tuple[int, int, Tensor]]], total: Bundle
-    ) -> None:
+    def note_edges(self, received: dict[int, list[tuple[int, int, Tensor]]], total: Bundle) -> None:
         for index, parts in received.items():
             if index >= 0:
                 whole = _by_grade({index: [(0, k, t) for _, k, t in parts]})[0]
-                product = sum(_summed(t * total[k]) for k, t in whole.items())
+                product = sum(_summed(t.double() * total[k]) for k, t in whole.items())
                 self.result.edges[index] = (_energy(whole), product)  # type: ignore[assignment]
 
 
@@ -146,7 +144,8 @@ def _summed(tensor: Tensor) -> Tensor:
 
 
 def _energy(bundle: Bundle) -> Tensor:
-    parts: Sequence[Tensor] = [_summed(tensor.square()) for tensor in bundle.values()]
+    # Squares of small numbers are beyond float32.
+    parts: Sequence[Tensor] = [_summed(tensor.double().square()) for tensor in bundle.values()]
     return torch.stack(list(parts)).sum(0)
 
 

@@ -13,6 +13,8 @@ from typing import final
 import torch
 from torch import Tensor
 
+from archgraph.prediction.population import split_axis
+
 __all__ = ["AveragedCore", "ConditionedCore", "Core", "DrawnCore", "PopulationCore"]
 
 
@@ -118,9 +120,7 @@ class AveragedCore(Core):
     together. An approximation: how covariance falls with distance is lost.
     """
 
-    def __init__(
-        self, mean: float, std: float, fan_in: int, fan_out: int, positions: int
-    ) -> None:
+    def __init__(self, mean: float, std: float, fan_in: int, fan_out: int, positions: int) -> None:
         self.mean, self.std, self.fan_in, self.fan_out = mean, std, fan_in, fan_out
         self.positions = positions
 
@@ -134,13 +134,14 @@ class AveragedCore(Core):
 
     def _spread(self, vectors: Tensor, size: int) -> Tensor:
         networks, replicas, groups = vectors.shape[:3]
-        split = vectors.unflatten(3, (-1, self.positions))
+        split = split_axis(vectors, 3, (-1, self.positions))
         same, between = self._covariances(split)
         shape = (networks, replicas, groups, split.shape[3])
         common = roots(between)[0].unsqueeze(1) @ torch.randn(*shape, size, dtype=vectors.dtype)
         fresh = torch.randn(*shape, self.positions * size, dtype=vectors.dtype)
-        own = (roots(same - between)[0].unsqueeze(1) @ fresh).unflatten(-1, (self.positions, size))
-        spread = self.std * (common.unsqueeze(4) + own).flatten(3, 4)
+        own = roots(same - between)[0].unsqueeze(1) @ fresh
+        apart = split_axis(own, -1, (self.positions, size))
+        spread = self.std * (common.unsqueeze(4) + apart).flatten(3, 4)
         return spread + self.mean * vectors.sum(-1, keepdim=True) if self.mean else spread
 
     def _covariances(self, split: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,15 +155,15 @@ class AveragedCore(Core):
 
 
 def roots(gram: Tensor) -> tuple[Tensor, Tensor]:
-    """Return A and B with A·Aᵀ = gram and BᵀgramB = 1 wherever gram is not zero.
+    """Return A and B with A·Aᵀ = gram and Bᵀ·gram·B = 1 wherever gram is not zero.
 
-    Directions of less than 1e-12 of the largest are taken as zero: dead rows, equal examples, and
-    what is negative by chance. Not by QR of the vectors, whose many small steps wait for each
-    other where processors are shared.
+    Directions of less than 1e-12 of the largest (in float32 1e-6) are taken as zero: dead rows,
+    equal examples, and what is negative by chance. Not by QR of the vectors, whose many small
+    steps wait for each other where processors are shared.
     """
     values, vectors = torch.linalg.eigh(gram)
     largest = values[..., -1:].clamp(min=0)
-    kept = values > 1e-12 * largest
+    kept = values > (1e-12 if gram.dtype == torch.float64 else 1e-6) * largest
     size = torch.where(kept, values, 0).sqrt()
     inverse = torch.where(kept, 1 / torch.where(kept, size, 1), 0)
     return vectors * size.unsqueeze(-2), vectors * inverse.unsqueeze(-2)

@@ -220,7 +220,7 @@ def test_json_form():
     b.input("x", (1,))
     b.layer("y", None, [Term("x", Scale(3)), "x"])
     split = decompose(recorded(b.build(), batch=1), "x").to_dict()
-    assert list(split) == ["wrt", "by", "norm", "parts", "residual"]
+    assert list(split) == ["wrt", "by", "norm", "parts", "residual", "note", "headline"]
     assert (split["wrt"], split["by"]) == ("x", "path")
     assert [part["key"] for part in split["parts"]] == [["x->y", "y->L"], ["x->y#1", "y->L"]]
     assert [part["share"] for part in split["parts"]] == pytest.approx([0.75, 0.25])

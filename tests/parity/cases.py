@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from tests.references import torchvision_models, transformers
+from tests.references import left_as_it_was, torchvision_models, transformers
 
 __all__ = ["CASES", "SMALL_GPT2", "Case", "gpt2_state", "gpt2_with_loss"]
 
@@ -89,7 +88,8 @@ def _gpt2(*, depth: int, d: int, heads: int, vocab: int, context: int) -> nn.Mod
         # The default, "gelu_new", is the same function, rounded after each of its steps.
         activation_function="gelu_pytorch_tanh",
     )
-    network: nn.Module = library.GPT2LMHeadModel(config)
+    with left_as_it_was(nn.Module):
+        network: nn.Module = library.GPT2LMHeadModel(config)
     return network
 
 
@@ -132,10 +132,3 @@ CASES: tuple[Case, ...] = (
         "gpt2", _gpt2_small, {"vocab": 997, "context": 32}, gpt2_state, lambda value: value.logits
     ),
 )
-
-
-def seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """Return what `make` makes, its random weights drawn from `seed`."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return make()

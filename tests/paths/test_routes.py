@@ -265,6 +265,41 @@ def test_stages_that_nothing_separates_are_told_apart_only_if_they_make_few_clas
     assert sum(route.count for route in routes) == 2**71 == count_paths(graph, "x")
 
 
+def test_stages_that_meet_the_same_others_belong_together():
+    # First a and b side by side, then b and c.
+    b = GraphBuilder("chain of pairs")
+    state = b.input("x", (4,))
+    for i, pair in enumerate(("a.0 b.0", "b.1 c.0")):
+        ends = []
+        for name in pair.split():
+            fc = b.layer(f"{name}.f", parse_call("Linear(4)"), [state])
+            ends.append(b.layer(f"{name}.y", None, [fc, state]))
+        state = b.layer(f"sum{i}", None, ends)
+    routes = {route.taken: route.count for route in iter_routes(b.build(), "x")}
+    # Through each pair: past it on either side (2 ways), by one branch or by the other.
+    assert routes == {
+        (0, 0, 0): 4,
+        (1, 0, 0): 2,
+        (0, 1, 0): 2 + 2,
+        (0, 0, 1): 2,
+        (1, 1, 0): 1,
+        (1, 0, 1): 1,
+        (0, 2, 0): 1,
+        (0, 1, 1): 1,
+    }
+    assert rank_routes(b.build(), "x", 1)[0].stages == ("a", "b", "c")
+
+
+def test_what_every_path_takes_as_much_of_is_no_stage():
+    b = GraphBuilder("side by side")
+    b.input("x", (4,))
+    b.layer("f1", parse_call("Linear(4)"), ["x"])
+    b.layer("f2", parse_call("Linear(4)"), ["x"])
+    b.layer("y", None, ["f1", "f2"])
+    (only,) = iter_routes(b.build(), "x")
+    assert (str(only), only.count, only.weights) == ("every path", 2, (1, 1))
+
+
 # --- targets, views, errors -----------------------------------------------------------------------
 
 

@@ -124,7 +124,7 @@ def test_copies_that_share_their_weights_share_their_parameters():
     ("name", "message"),
     [
         ("maxpool.*", "'maxpool' has no parameters"),
-        ("layer5.*", "'resnet' has no node, input or parameter 'layer5'; did you mean 'layer1'?"),
+        ("layr4.*", "'resnet' has no node, input or parameter 'layr4'; did you mean 'layer4'?"),
         ("layer1.0.cnv1.*", "'resnet' has no node, .*; did you mean 'layer1.0.conv1'?"),
     ],
 )

@@ -6,16 +6,18 @@ so beside a torch for processors alone two of them are declared, and never calle
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Final
 
 import torch
 
-__all__ = ["MissingReferenceError", "torchvision_models", "transformers"]
+__all__ = ["MissingReferenceError", "left_as_it_was", "torchvision_models", "transformers"]
 
 _OPERATORS: Final = ("nms(Tensor boxes, Tensor scores, float iou_threshold) -> Tensor",)
 _QUANTISED: Final = "qnms(Tensor boxes, Tensor scores, float iou_threshold) -> Tensor"
@@ -41,6 +43,17 @@ def transformers() -> ModuleType:
         MissingReferenceError: it is not installed.
     """
     return _module("transformers")
+
+
+@contextlib.contextmanager
+def left_as_it_was(kind: type) -> Iterator[None]:
+    """Take off a class what is put on it meanwhile: transformers adds to `nn.Module` itself."""
+    before = set(vars(kind))
+    try:
+        yield
+    finally:
+        for name in set(vars(kind)) - before:
+            delattr(kind, name)
 
 
 def _module(name: str) -> ModuleType:

@@ -1,0 +1,179 @@
+"""The verb that splits a measured gradient: decompose."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from archgraph.cli.printing import print_json, print_table, say
+from archgraph.cli.progress import progress
+from archgraph.cli.specs import load_spec
+from archgraph.errors import UsageError
+from archgraph.graph import Graph
+
+if TYPE_CHECKING:
+    from archgraph.gradient import Decomposition, Headline, Part
+
+__all__ = ["run_decompose"]
+
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def run_decompose(arguments: argparse.Namespace) -> int:
+    """Split one measured gradient exactly."""
+    from archgraph.gradient import decompose, run_once
+
+    graph = load_spec(arguments)
+    by = _degrees(graph, arguments.degree) if arguments.degree else arguments.by
+    with progress("nodes") as report:
+        tape = run_once(
+            graph,
+            batch=arguments.batch,
+            seed=arguments.seed,
+            dtype=arguments.dtype,
+            train=arguments.train,
+            weights=arguments.weights,
+            data=arguments.data,
+            device=arguments.device,
+        )
+        budget = {} if arguments.budget is None else {"budget": arguments.budget}
+        result = decompose(
+            tape,
+            arguments.wrt,
+            by,
+            of=arguments.of,
+            top=arguments.top,
+            memory_bytes=_bytes(arguments.memory),
+            progress=report,
+            **budget,
+        )
+    if arguments.json:
+        print_json(result.to_dict())
+    else:
+        _print(graph, result, arguments)
+    return 0
+
+
+def _degrees(graph: Graph, settings: list[str]) -> Mapping[str, int]:
+    """Return the degree of each edge: of the last pattern that matches it, else 0.
+
+    Raises:
+        UsageError: one is no `PATTERN=N`, or matches no edge.
+    """
+    degrees: dict[str, int] = {}
+    for setting in settings:
+        pattern, _, number = setting.rpartition("=")
+        matching = [edge.id for edge in graph.edges if fnmatchcase(edge.id, pattern)]
+        if not number.isdecimal() or not matching:
+            raise UsageError(
+                f"--degree {setting!r} is no pattern of edges such as '*->layer1.*', '=' and a "
+                "whole number" + ("" if matching else "; it matches no edge")
+            )
+        degrees |= dict.fromkeys(matching, int(number))
+    return degrees
+
+
+def _bytes(text: str | None) -> int | None:
+    """Return a size such as 500M or 2GiB in bytes."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text, re.IGNORECASE)
+    if match is None:
+        raise UsageError(f"--memory takes a size such as 500M or 2GiB, not {text!r}")
+    return int(float(match[1]) * UNITS[match[2].upper()])
+
+
+# --- for a person -----------------------------------------------------------------------------
+
+
+def _print(graph: Graph, result: Decomposition, arguments: argparse.Namespace) -> None:
+    say(f"∂{arguments.of}/∂{result.wrt} in {graph.name}: norm {result.norm:.6g}, by {result.by}")
+    if result.headline is not None:
+        say(_numbers(result.headline))
+    if not _print_folded(graph, result, arguments):
+        _print_parts(graph, result, arguments.limit)
+    for (one, other), cosine in result.cosines.items():
+        verdict = "they conflict" if cosine < 0 else "they agree"
+        say(f"the cosine between '{one}' and '{other}' is {cosine:.3f}: {verdict}")
+    shares = [part.share for part in result.parts if part.share is not None]
+    if any(not -1e-9 <= share <= 1 + 1e-9 for share in shares):
+        say(
+            "a share below 0 % or above 100 % belongs to parts that work against the others; what "
+            "crosses the network once still adds up to 100 %"
+        )
+    if result.note:
+        say(result.note)
+
+
+def _numbers(headline: Headline) -> str:
+    """Return the headline numbers in a line, those that there are."""
+    found = [f"rms {headline.rms:.4g} per element"]
+    if headline.effective_depth is not None:
+        found.append(f"effective depth {headline.effective_depth:.2f} weight layers")
+    if headline.skip_share is not None:
+        found.append(f"{_percent(headline.skip_share)} of the terms taken are skips")
+    if headline.direct_share is not None:
+        found.append(f"{_percent(headline.direct_share)} take no branch")
+    if headline.gain_db_per_block is not None:
+        found.append(f"{headline.gain_db_per_block:+.2f} dB per block")
+    return "; ".join(found)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %" if abs(share) >= 1e-4 or not share else f"{100 * share:.1e} %"
+
+
+def _print_folded(graph: Graph, result: Decomposition, arguments: argparse.Namespace) -> bool:
+    """Print a row for each merge with a skip; whether there are any and they are wanted."""
+    from archgraph.gradient import fold_edges
+
+    rows = fold_edges(graph, result) if result.by == "edge" and not arguments.flat else []
+    if not rows:
+        return False
+    columns = ["block", "by skips", "by branches", "norm", "gain"]
+    gains = {} if result.headline is None else result.headline.block_gains_db
+    shown = rows[: arguments.limit]
+    cells = [
+        (
+            row.name,
+            _percent(row.skip),
+            _percent(row.branch),
+            f"{row.norm:.4g}",
+            f"{gains[row.name]:+.2f} dB" if row.name in gains else "",
+        )
+        for row in shown
+    ]
+    print_table(columns, cells, right=columns[1:])
+    if len(shown) < len(rows):
+        say(f"{len(shown)} of {len(rows)} blocks; --limit N lists more")
+    say(f"--flat lists the {len(result.parts)} edges")
+    return True
+
+
+def _print_parts(graph: Graph, result: Decomposition, limit: int) -> None:
+    largest = sorted(result.parts, key=lambda part: -abs(part.share or 0))[:limit]
+    graded = any(part.paths is not None for part in largest)
+    if graded:
+        largest.sort(key=lambda part: part.key)
+    columns = [result.by, *(["paths"] if graded else []), "norm", "share"]
+    print_table(columns, [_cells(part, graded) for part in largest], right=columns[1:])
+    if len(largest) < len(result.parts):
+        say(f"{len(largest)} of {len(result.parts)} parts; --limit N lists more")
+
+
+def _path(edges: Sequence[str]) -> str:
+    """Return a path as its nodes; of parallel edges, which one it takes."""
+    ends = [edge.split("->") for edge in edges]
+    first = ends[0][0] if ends else ""
+    return " → ".join([first, *("->".join(targets) for _, *targets in ends)])
+
+
+def _cells(part: Part, graded: bool) -> list[str]:
+    key = _path(part.key) if isinstance(part.key, tuple) else str(part.key)
+    share = "" if part.share is None else _percent(part.share)
+    count = part.paths or 0
+    paths = f"{count:,}" if count < 10**12 else f"2^{count.bit_length() - 1}…"
+    return [key, *([paths] if graded else []), f"{part.norm:.4g}", share]
