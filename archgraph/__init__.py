@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from archgraph.paths.view import view
     from archgraph.picture import render
+    from archgraph.prediction import predict
     from archgraph.spec import Limits, load, parse, zoo
     from archgraph.spec.dump import dump
 
@@ -59,6 +60,7 @@ _HOMES: Final = {
     "op": "ops.calls",
     "opaque": "ops",
     "parse": "spec",
+    "predict": "prediction",
     "rank_paths": "paths",
     "rank_routes": "paths",
     "register": "ops.plugin",
@@ -94,6 +96,7 @@ __all__ = [
     "op",
     "opaque",
     "parse",
+    "predict",
     "rank_paths",
     "rank_routes",
     "register",

@@ -48,9 +48,7 @@ def autograd_gradients(tape: Tape) -> dict[str, Bundle]:
         if tape.random_start is not None:
             tape.random_start.restore()
         with prepared(twin, train=tape.train):
-            reference = run(
-                graph, twin, tape.batch, random_states=tape.random_states, whole=True
-            )
+            reference = run(graph, twin, tape.batch, random_states=tape.random_states, whole=True)
     sources = {node.name for node in graph.inputs}
     sources |= {name for name, _ in module.named_parameters(remove_duplicate=False)}
     gradients = {name: reference.gradients[name] for name in sources & reference.gradients.keys()}

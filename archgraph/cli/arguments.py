@@ -143,6 +143,7 @@ def _analysis_verbs(verbs: Any) -> None:
     derive.add_argument("--latex", action="store_true", help="print LaTeX")
     derive.add_argument("--numbers", action="store_true", help="put in the numbers of one pass")
     _measured(derive, batch=1)
+    _predict_verb(verbs)
     check = _verb(verbs, "check", "analysis", "Hold the path sum against autograd.")
     _measured(check)
     check.add_argument("--train", action="store_true", help="in train mode")
@@ -155,6 +156,30 @@ def _analysis_verbs(verbs: Any) -> None:
         "--unmeasured", action="store_true", help="with --wrt: draw the paths without measuring"
     )
     _measured(render)
+
+
+def _predict_verb(verbs: Any) -> None:
+    predict = _verb(verbs, "predict", "prediction", "Say how large the gradient will be.")
+    predict.add_argument(
+        "--method",
+        choices=("auto", "bounds", "limit", "finite", "draws"),
+        default="auto",
+        help="bounds; infinite width; the network's own widths; real networks (default auto)",
+    )
+    predict.add_argument("--batch", type=_count, default=4, metavar="N", help="batch size")
+    predict.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn")
+    predict.add_argument(
+        "--samples", type=_count, metavar="N", help="networks; in the limit particles per layer"
+    )
+    predict.add_argument(
+        "--eval", action="store_true", help="in eval mode: no dropout, no statistics of the batch"
+    )
+    predict.add_argument(
+        "--grade",
+        choices=("weights", "skips", "branches"),
+        help="keep the paths apart by their number of these",
+    )
+    _wrt(predict, required=False)
 
 
 def _decompose_verb(verbs: Any) -> None:
@@ -203,7 +228,10 @@ def _reference_verbs(verbs: Any) -> None:
 
 def _wrt(parser: _Parser, *, required: bool = True) -> None:
     parser.add_argument(
-        "--wrt", required=required, metavar="TARGET", help="a node, input or parameter: fc.weight"
+        "--wrt",
+        required=required,
+        metavar="TARGET",
+        help="a node, block, input or parameter: fc.weight; layer1.* is all parameters in layer1",
     )
 
 

@@ -77,8 +77,8 @@ class Law:
         normal = torch.randn(*leading, long, short)
         basis, upper = torch.linalg.qr(normal)
         basis = basis * upper.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
-        matrix = basis if rows >= columns else basis.mT
-        return (self.std * math.sqrt(long)) * matrix.reshape(*leading, *self.shape)
+        matrix: Tensor = basis if rows >= columns else basis.mT
+        return matrix.reshape(*leading, *self.shape) * (self.std * math.sqrt(long))
 
     def _draw_each(self, leading: tuple[int, ...]) -> Tensor:
         assert self.call is not None

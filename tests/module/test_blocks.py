@@ -6,6 +6,7 @@ import ast
 import random
 import re
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from archgraph.graph import GraphBuilder, Instance
 from archgraph.module import compile, draw, infer, source
+from archgraph.ops import parse_call
 from archgraph.spec import load, parse
 from tests.goldens import assert_golden
 from tests.module.nesting import nested
@@ -200,3 +203,60 @@ def test_weights_start_as_the_spec_says():
     wide = compile(spec("nested"), seed=0)
     assert not wide.b.first[2].body[1].bias.any()
     assert wide.b.first[2].body[1].weight.std() < 0.3
+
+
+# --- what no class can be -------------------------------------------------------------------------
+
+
+def chain_of_linears(names, paths, modules=None):
+    """Return a chain of layers, each in the instances that `paths` names, outermost first."""
+    builder = GraphBuilder("odd")
+    value = builder.input("x", (3,))
+    for name in names:
+        value = builder.layer(name, parse_call("Linear(3)"), [value])
+    graph = builder.build()
+    instances = {"": Instance(path="", kind="network", module="")}
+    for path in dict.fromkeys(path for around in paths for path in around):
+        instances[path] = Instance(
+            path=path, kind="block", module=path, block=path.rpartition(".")[2]
+        )
+    nodes = [
+        replace(
+            node,
+            block=dict(zip(names, paths, strict=True)).get(node.name, ()),
+            module=(modules or {}).get(node.name, node.module),
+        )
+        for node in graph.nodes
+    ]
+    return replace(graph, nodes=tuple(nodes), instances=instances)
+
+
+def test_layers_that_others_stand_between_belong_to_the_class_around():
+    graph = chain_of_linears(["a.0", "b", "a.1"], [("a",), (), ("a",)])
+    assert source(graph).count("class ") == 1
+    assert_is_the_graph(graph)
+
+
+def test_a_block_that_calls_what_is_held_outside_is_opened():
+    names = ["fc", "a.0", "a.1", "b.0"]
+    graph = chain_of_linears(names, [(), ("a",), ("a",), ("b",)], {"a.1": "fc"})
+    text = source(graph)
+    assert "class A" not in text
+    assert "class B(nn.Sequential):" in text
+    assert_is_the_graph(graph)
+
+
+def test_two_blocks_that_are_one_module_but_not_one_class_are_opened():
+    names = ["a.fc", "a.more", "b.fc"]
+    modules = {"a.fc": "m.fc", "a.more": "m.more", "b.fc": "m.fc"}
+    graph = chain_of_linears(names, [("a",), ("a",), ("b",)], modules)
+    shared = {path: replace(graph.instances[path], module="m") for path in ("a", "b")}
+    graph = replace(graph, instances={**graph.instances, **shared})
+    assert source(graph).count("class ") == 1
+    assert_is_the_graph(graph)
+
+
+def test_a_graph_without_instances_is_one_class():
+    graph = replace(spec("dense"), instances={})
+    assert source(graph).count("class ") == 1
+    assert_is_the_graph(graph)
