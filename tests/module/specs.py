@@ -49,6 +49,19 @@ layers:
   b: unit(False)
   c: unit(True)
 """,
+    "first_differs": """
+inputs: {x: [4]}
+blocks:
+  unit:
+    params: {first: false}
+    layers:
+      act: Tanh()
+      fc: Linear(4)
+      shortcut: {op: "Linear(4)(act if first else input)", when: first}
+      out: fc + shortcut
+layers:
+  h: {op: unit(i == 0), repeat: 3}
+""",
     "dense": """
 params: {k: 3, counts: [2, 3]}
 inputs: {x: [5, 4, 4]}

@@ -208,12 +208,12 @@ def test_weights_start_as_the_spec_says():
 # --- what no class can be -------------------------------------------------------------------------
 
 
-def chain_of_linears(names, paths, modules=None):
+def chain_of_linears(names, paths, modules=None, sizes=None):
     """Return a chain of layers, each in the instances that `paths` names, outermost first."""
     builder = GraphBuilder("odd")
     value = builder.input("x", (3,))
-    for name in names:
-        value = builder.layer(name, parse_call("Linear(3)"), [value])
+    for name, size in zip(names, sizes or [3] * len(names), strict=True):
+        value = builder.layer(name, parse_call(f"Linear({size})"), [value])
     graph = builder.build()
     instances = {"": Instance(path="", kind="network", module="")}
     for path in dict.fromkeys(path for around in paths for path in around):
@@ -243,6 +243,17 @@ def test_a_block_that_calls_what_is_held_outside_is_opened():
     text = source(graph)
     assert "class A" not in text
     assert "class B(nn.Sequential):" in text
+    assert_is_the_graph(graph)
+
+
+def test_numbers_that_no_text_spells_are_arguments_of_their_own():
+    names = ["a.f.0", "a.f.1", "b.f.0", "b.f.1"]
+    paths = [("a", "a.f"), ("a", "a.f"), ("b", "b.f"), ("b", "b.f")]
+    graph = chain_of_linears(names, paths, sizes=[4, 7, 6, 2])
+    text = source(graph)
+    assert "def __init__(self, in_features: int, out_features: int, out_features2: int)" in text
+    assert "self.f = F(3, 4, 7)" in text
+    assert "self.f = F(7, 6, 2)" in text
     assert_is_the_graph(graph)
 
 

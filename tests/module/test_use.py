@@ -101,18 +101,21 @@ def test_a_traceback_shows_the_line_inside_a_block():
 # --- other processes ------------------------------------------------------------------------------
 
 
-def _run_elsewhere(rank, network, inputs, found) -> None:
+def _run_elsewhere(rank, unit, network, inputs, found) -> None:
     torch.set_num_threads(1)
-    found.put((inspect.getsource(type(network.layer1[0]))[:10], network(*inputs).tolist()))
+    head = inspect.getsource(type(unit))[:10]
+    found.put((head, unit(*inputs).tolist(), network(*inputs).tolist()))
 
 
 def test_a_spawned_process_rebuilds_the_classes():
+    """A block comes first, before the text of the network could have been run."""
     network, inputs = made("optional")
     found = mp.get_context("spawn").SimpleQueue()
-    mp.spawn(_run_elsewhere, (network, inputs, found), nprocs=1)
-    head, values = found.get()
+    mp.spawn(_run_elsewhere, (network.layer1[0], network, inputs, found), nprocs=1)
+    head, unit, whole = found.get()
     assert head == "class Unit"
-    torch.testing.assert_close(torch.tensor(values), network(*inputs))
+    torch.testing.assert_close(torch.tensor(unit), network.layer1[0](*inputs))
+    torch.testing.assert_close(torch.tensor(whole), network(*inputs))
 
 
 def _train(rank, port, network, inputs, found) -> None:
