@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -48,23 +49,24 @@ def read_tensors(path: str | Path) -> Tensor | dict[str, Tensor]:
             objects other than tensors are refused, since reading them would run code.
     """
     file = Path(path)
+    if file.suffix not in (".npy", ".safetensors", ".pt", ".pth"):
+        raise UsageError(f"'{path}' ends in neither .npy, .pt, .pth nor .safetensors")
     try:
-        match file.suffix:
-            case ".npy":
-                return torch.from_numpy(np.load(file, allow_pickle=False))
-            case ".safetensors":
-                return _safetensors(file.read_bytes())
-            case ".pt" | ".pth":
-                return _plain(torch.load(file, map_location="cpu", weights_only=True))
+        if file.suffix == ".npy":
+            return torch.from_numpy(np.load(file, allow_pickle=False))
+        if file.suffix == ".safetensors":
+            return _safetensors(file.read_bytes())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of how the file was pickled
+            return _plain(torch.load(file, map_location="cpu", weights_only=True))
     except OSError as error:
         raise UsageError(f"cannot read '{path}': {error.strerror or error}") from None
-    except (ValueError, TypeError, KeyError, RuntimeError, EOFError) as error:
-        raise UsageError(f"cannot read '{path}': {error}") from None
     except pickle.UnpicklingError:
         raise UsageError(
             f"'{path}' holds more than tensors, and reading that could run code; save a state_dict"
         ) from None
-    raise UsageError(f"'{path}' ends in neither .npy, .pt, .pth nor .safetensors")
+    except Exception as error:  # of a broken file torch raises whatever it meets
+        raise UsageError(f"cannot read '{path}': {error}") from None
 
 
 def read_weights(path: str | Path, module: nn.Module) -> None:
@@ -201,6 +203,8 @@ def _safetensors(data: bytes) -> dict[str, Tensor]:
     if not 2 <= size <= min(LARGEST_HEADER, len(data) - 8):
         raise ValueError(f"its header of {size} bytes does not fit into its {len(data)}")
     header = json.loads(data[8 : 8 + size])
+    if not isinstance(header, dict):
+        raise ValueError("its header is no object of JSON")
     body = memoryview(bytearray(data[8 + size :]))
     return {
         name: _tensor(name, entry, body) for name, entry in header.items() if name != "__metadata__"

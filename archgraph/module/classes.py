@@ -37,12 +37,6 @@ class Plan:
     shared: bool = False
     """Whether several units are one and the same module."""
 
-    def lacks(self, unit: Unit, name: str) -> bool:
-        """Whether a unit lacks an optional member."""
-        return name in self.optional and any(
-            m.name == name and m.kind == "alias" for m in unit.instance.members
-        )
-
 
 def free_arguments(part: Layer) -> tuple[str, ...]:
     """Return the arguments of a tensor expression that the instances of a class may differ in."""

@@ -12,23 +12,23 @@ from archgraph.expression import ExpressionError, as_number, evaluate_node, pars
 from archgraph.module import text as python
 from archgraph.module.names import RESERVED
 
-__all__ = ["divide", "fit_line", "fits", "names_in", "python_expression", "substitute"]
-
-
-def python_expression(source: str, value: Any, numbers: Mapping[str, Any]) -> str | None:
-    """Return a spec's expression as Python that has this value, or None if there is no such text.
-
-    Exact division of a spec is `//` in Python where the value is whole.
-
-    Example:
-        >>> python_expression("4*w/2", 8, {"w": 4})
-        '4 * w // 2'
-    """
-    return fits(source, [value], [numbers])
+__all__ = ["divide", "fit_line", "fits", "names_in", "substitute"]
 
 
 def fits(source: str, values: Sequence[Any], numbers: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return an expression as Python that has each value where the names have those numbers."""
+    """Return a spec's expression as Python text, or None if it does not have these values.
+
+    Exact division of a spec is `//` in Python where all values are whole.
+
+    Args:
+        source: The expression.
+        values: What it has to be.
+        numbers: For each value, what the names stand for.
+
+    Example:
+        >>> fits("4*w/2", [8, 12], [{"w": 4}, {"w": 6}])
+        '4 * w // 2'
+    """
     whole = all(isinstance(value, int) for value in values)
     found = _as_python(source, whole)
     if found is None:

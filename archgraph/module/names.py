@@ -10,7 +10,7 @@ from typing import Final
 
 from torch import nn
 
-__all__ = ["RESERVED", "Scope", "attribute", "class_name", "is_plain", "reference"]
+__all__ = ["RESERVED", "Scope", "attribute", "class_name", "is_plain"]
 
 RESERVED: Final = frozenset(
     {
@@ -83,17 +83,3 @@ def is_plain(name: str) -> bool:
 def attribute(name: str) -> str:
     """Return the attribute that holds a number called `name`: not one that `nn.Module` has."""
     return f"{name}_" if name in _ATTRIBUTES else name
-
-
-def reference(path: str, what: str = "submodule") -> str:
-    """Return how a module or parameter is read, given its path from the network.
-
-    Example:
-        >>> reference("h.fc"), reference("h.0.fc"), reference("0_scale", "parameter")
-        ('self.h.fc', 'self.get_submodule("h.0.fc")', 'self.get_parameter("0_scale")')
-    """
-    if not path:
-        return "self"
-    if all(map(is_plain, path.split("."))):
-        return f"self.{path}"
-    return f'self.get_{what}("{path}")'

@@ -48,10 +48,26 @@ def share_names(
     """
     lines = [_parse(text) for text in statements]
     last_read = {name: i for i, line in enumerate(lines) for name in line.reads}
-    chains: dict[str, list[list[str]]] = {}
-    for name in arguments:
-        if _stem(name) == name:
-            chains[name] = [[name]]
+    chains = _chains(arguments, lines, last_read, flows)
+    used = {name for line in lines for name in line.sets} | set(taken) | set(arguments)
+    used |= {name for line in lines if not line.sets for name in line.reads}
+    names: dict[str, str] = {}
+    for stem, of_stem in chains.items():
+        longest = max(of_stem, key=len)
+        dead = stem in arguments and last_read.get(stem, 0) <= _set_at(lines, longest[0])
+        if len(longest) > 1 and (stem not in used or stem in longest or dead):
+            names |= dict.fromkeys(longest, stem)
+    return [_renamed(line.text, names) for line in lines]
+
+
+def _chains(
+    arguments: Sequence[str],
+    lines: Sequence[_Line],
+    last_read: Mapping[str, int],
+    flows: Collection[str],
+) -> dict[str, list[list[str]]]:
+    """Return by stem the variables that could take turns, each after the one before it."""
+    chains: dict[str, list[list[str]]] = {a: [[a]] for a in arguments if _stem(a) == a}
     for i, line in enumerate(lines):
         for name in line.sets:
             if name in flows:
@@ -64,15 +80,7 @@ def share_names(
             set_here = [chain for chain in free if chain[-1] in line.sets]
             free = [chain for chain in free if chain not in set_here]
             (free[0] if free else _new(of_stem)).append(name)
-    used = {name for line in lines for name in line.sets} | set(taken) | set(arguments)
-    used |= {name for line in lines if not line.sets for name in line.reads}
-    names: dict[str, str] = {}
-    for stem, of_stem in chains.items():
-        longest = max(of_stem, key=len)
-        dead = stem in arguments and last_read.get(stem, 0) <= _set_at(lines, longest[0])
-        if len(longest) > 1 and (stem not in used or stem in longest or dead):
-            names |= dict.fromkeys(longest, stem)
-    return [_renamed(line.text, names) for line in lines]
+    return chains
 
 
 def _parse(text: str) -> _Line:

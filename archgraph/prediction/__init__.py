@@ -3,7 +3,7 @@
 Importing this package imports torch.
 """
 
-from archgraph.prediction.predict import predict
+from archgraph.prediction.methods import predict
 from archgraph.prediction.results import (
     EdgePrediction,
     NodePrediction,

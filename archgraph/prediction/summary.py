@@ -109,10 +109,12 @@ def _parameters(plan: Plan, found: Sweep, method: Method) -> dict[str, Parameter
     # The gradient of a λ is a sum over a layer of value · cotangent, whose correlation, of order
     # 1/width for each element, is what the limit leaves out.
     learnt = {e.scale.learn.name for e in plan.graph.edges if e.scale.learn is not None}
+    order = {name: i for i, name in enumerate(plan.shapes.parameters)}
     result = {}
-    for name, energies in found.parameters.items():
+    for name in sorted(found.parameters, key=lambda name: order.get(name, len(order))):
         if method == "limit" and name in learnt:
             continue
+        energies = found.parameters[name]
         count = max(1, math.prod(plan.shapes.parameters.get(name, ())))
         rms = root_mean(energies, count)
         result[name] = ParameterPrediction(

@@ -403,6 +403,16 @@ class _Reader:
         return MapTree(tuple(kept), tree.mark)
 
 
+def texts(tree: Tree) -> Iterator[str]:
+    """Yield the text of every scalar value in a tree."""
+    if isinstance(tree, Scalar):
+        yield tree.text
+        return
+    items = tree.items if isinstance(tree, SeqTree) else [value for _, value in tree.entries]
+    for item in items:
+        yield from texts(item)
+
+
 def to_plain(tree: Tree) -> Any:
     """Return the tree as dicts, lists and scalars, without the user's own `x-…` keys."""
     if isinstance(tree, Scalar):

@@ -13,7 +13,7 @@ from archgraph.graph.instances import Instance
 from archgraph.graph.records import Edge, Node
 from archgraph.ops import catalogue
 from archgraph.ops.op import Op
-from archgraph.spec.document import Document, Limits, Scalar, SeqTree, Tree
+from archgraph.spec.document import Document, Limits, Scalar, texts
 from archgraph.spec.lower import Lowered
 from archgraph.spec.model import SpecModel
 from archgraph.spec.names import MODULE_ATTRIBUTES, name_problem
@@ -256,7 +256,7 @@ class Expansion:
 
     def unused_blocks(self) -> list[Problem]:
         """Return a warning for each block of the spec itself that no text names."""
-        texts = " ".join(_texts(self.document.root))
+        everything = " ".join(texts(self.document.root))
         return [
             Problem(
                 "unused",
@@ -266,7 +266,7 @@ class Expansion:
                 severity="warning",
             )
             for name in self.spec.blocks
-            if name not in self.called and not re.search(rf"\b{name}\b", texts)
+            if name not in self.called and not re.search(rf"\b{name}\b", everything)
         ]
 
 
@@ -274,16 +274,6 @@ _ONE = "one name stands for one thing, so that formulas can read it"
 _WHY = {
     "unknown-op": "an op is a torch.nn class, an archgraph op, or one of this spec's blocks",
 }
-
-
-def _texts(tree: Tree) -> Iterator[str]:
-    """Yield every scalar value of a document."""
-    if isinstance(tree, Scalar):
-        yield tree.text
-        return
-    items = tree.items if isinstance(tree, SeqTree) else [value for _, value in tree.entries]
-    for item in items:
-        yield from _texts(item)
 
 
 def _has_key(document: Document, path: Path, key: str) -> bool:

@@ -87,9 +87,12 @@ class _Formula:
 
     def _is_op(self, node: ast.Name) -> bool:
         """Whether a bare name is an op: a layer of that name comes first, then params, then ops."""
+        known = self._names.op(node.id) is not None
+        if known and node.id == self._layer:
+            return True  # a layer cannot read itself
         if node.id not in self._names.numbers and self._names.readings(node) is not None:
             return False
-        if self._names.op(node.id) is not None:
+        if known:
             return True
         if node.id in self._names.numbers or not node.id[:1].isupper():
             return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from archgraph.expression import ExpressionError, evaluate, parse
 from archgraph.graph.instances import Instance, Member
 from archgraph.graph.records import Node
+from archgraph.spec.document import texts
 from archgraph.spec.draft import Draft
 from archgraph.spec.layers import Site, condition, draft_layer, finish, merged, settle
 from archgraph.spec.lower import lower_layer
@@ -258,7 +260,7 @@ def _is_merge(node: ast.Call) -> bool:
 
 def _check_depends(site: Site) -> None:
     """Say of copies that would all read the same, and leave each other unread."""
-    if _read_names(site) & {"i", site.name}:
+    if _read_names(site) & {"i", site.name} or _copies_are_read(site):
         return
     path = (*site.place, "op")
     site.scope.expansion.add(
@@ -269,6 +271,14 @@ def _check_depends(site: Site) -> None:
         "so that all copies but the last would be read by nobody",
         help=f"connect: sequential takes it as the start; or read {site.name}[i - 1]",
     )
+
+
+def _copies_are_read(site: Site) -> bool:
+    """Return whether another layer of the scope reads single copies: `Chunk(3, i)(x)`, `q[0]`."""
+    single = re.compile(rf"\b{re.escape(site.name)}\s*\[")
+    scope = site.scope
+    tree = scope.document.tree((*scope.path, "layers"))
+    return any(single.search(text) for text in texts(tree))
 
 
 def _refuse_merging_edges(site: Site) -> None:

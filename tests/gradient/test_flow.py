@@ -17,20 +17,19 @@ from archgraph.graph import GraphBuilder, Scale, Term
 from archgraph.ops import parse_call as call
 from archgraph.paths import count_paths
 from tests.gradient.networks import HARD, attention, recorded
-from tests.gradient.test_splitting import MOST
 from tests.strategies import graphs, residual_graph, target_names
 
 
-def brute_shares(tape, wrt):
+def brute_shares(tape, wrt, through=lambda path: path.edge_ids):
     """Σ over the paths through each edge of ⟨g_p, g⟩/⟨g, g⟩, and Σ of their absolute values."""
-    paths = [(path.edge_ids, g.flatten()) for path, g in path_gradients(tape, wrt)]
+    paths = [(through(path), g.flatten()) for path, g in path_gradients(tape, wrt)]
     whole = sum(gradient for _, gradient in paths)
     shares, sizes = Counter(), Counter()
-    for edges, gradient in paths:
+    for passed, gradient in paths:
         share = float(gradient @ whole / (whole @ whole))
-        for edge in edges:
-            shares[edge] += share
-            sizes[edge] += abs(share)
+        for name in passed:
+            shares[name] += share
+            sizes[name] += float(gradient.norm() / whole.norm())
     return shares, sizes
 
 
@@ -51,7 +50,7 @@ def assert_cuts_sum_to_one(graph, shares, wrt):
 def test_shares_of_edges_are_those_of_the_paths_through_them(graph, choice):
     targets = target_names(graph)
     wrt = targets[choice % len(targets)]
-    assume(0 < count_paths(graph, wrt) <= MOST)
+    assume(0 < count_paths(graph, wrt) <= 4096)
     tape = recorded(graph)
     found = edge_flow(tape, wrt)
     if found.norm == 0:
@@ -61,7 +60,10 @@ def test_shares_of_edges_are_those_of_the_paths_through_them(graph, choice):
     expected, sizes = brute_shares(tape, wrt)
     assert found.shares.keys() == expected.keys()
     for edge, share in found.shares.items():
-        assert share == pytest.approx(expected[edge], abs=1e-10 * max(1, sizes[edge]))
+        assert share == pytest.approx(expected[edge], abs=1e-12 * max(1, sizes[edge]))
+    by_node, sizes = brute_shares(tape, wrt, lambda path: path.nodes)
+    for node, share in found.node_shares.items():
+        assert share == pytest.approx(by_node[node], abs=1e-12 * max(1, sizes[node]))
     if wrt in graph.positions:
         assert_cuts_sum_to_one(graph, found.shares, wrt)
 

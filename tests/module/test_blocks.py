@@ -216,10 +216,12 @@ def chain_of_linears(names, paths, modules=None, sizes=None):
         value = builder.layer(name, parse_call(f"Linear({size})"), [value])
     graph = builder.build()
     instances = {"": Instance(path="", kind="network", module="")}
-    for path in dict.fromkeys(path for around in paths for path in around):
-        instances[path] = Instance(
-            path=path, kind="block", module=path, block=path.rpartition(".")[2]
-        )
+    before = dict(zip(names, ["x", *names], strict=False))
+    for name, around in zip(names, paths, strict=True):
+        for path in around:
+            block, read = path.rpartition(".")[2], (("input", before[name], 0),)
+            made = Instance(path=path, kind="block", module=path, block=block, inputs=read)
+            instances.setdefault(path, made)
     nodes = [
         replace(
             node,
@@ -252,8 +254,8 @@ def test_numbers_that_no_text_spells_are_arguments_of_their_own():
     graph = chain_of_linears(names, paths, sizes=[4, 7, 6, 2])
     text = source(graph)
     assert "def __init__(self, in_features: int, out_features: int, out_features2: int)" in text
-    assert "self.f = F(3, 4, 7)" in text
-    assert "self.f = F(7, 6, 2)" in text
+    assert "self.f = F(in_features, 4, 7)" in text
+    assert "self.f = F(in_features, 6, 2)" in text
     assert_is_the_graph(graph)
 
 

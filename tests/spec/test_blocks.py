@@ -107,6 +107,13 @@ def test_a_layer_may_bear_the_block_s_name():
     assert [e.id for e in g.edges_into("y")] == ["unit.out->y", "x->y"]
 
 
+def test_a_layer_called_like_its_block_needs_no_brackets():
+    g = graph(
+        "blocks: {gate: {layers: {a: Linear(8), b: Sigmoid}}}\nlayers: {gate: gate, ReLU: ReLU}"
+    )
+    assert edges(g) == ["x->gate.a", "gate.a->gate.b", "gate.b->ReLU", "ReLU->L"]
+
+
 def test_blocks_call_blocks_and_do_not_see_outer_layers():
     text = """
 blocks:

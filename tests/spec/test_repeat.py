@@ -107,6 +107,11 @@ def test_copies_that_say_what_they_read():
     assert [into(g, f"h.{i}.a") for i in range(3)] == [["x"], ["h.0.out"], ["h.1.out"]]
 
 
+def test_copies_that_read_the_same_and_are_read_one_by_one():
+    g = graph("{c: {op: 'Chunk(2, i)(x)', repeat: 2}, y: 'c[0] * c[1]'}")
+    assert into(g, "y") == ["c.0", "c.1"]
+
+
 def test_slices_and_negative_literals():
     g = graph("{h: {op: Linear(8), repeat: 4}, y: 'sum(h[1:3]) + h[-1]', z: 'sum(h[::2]) + y'}")
     assert into(g, "y") == ["h.1", "h.2", "h.3"]

@@ -22,7 +22,7 @@ from archgraph.prediction.results import Method, Prediction
 from archgraph.prediction.summary import reference_of, summarize
 from archgraph.prediction.sweep import Grade, Sweep, sweep
 
-__all__ = ["predict"]
+__all__ = ["choose_method", "predict"]
 
 Progress = Callable[[int, int], None]
 
@@ -101,9 +101,9 @@ def predict(
 
     Example:
         >>> from archgraph.spec import load
-        >>> prediction = predict(load("scaled_residual", width=256), batch=2, samples=64)
-        >>> prediction.method, prediction.nodes["x.8"].method if "x.8" in prediction.nodes else ""
-        ('finite', '')
+        >>> prediction = predict(load("scaled_residual", width=512, lam=0.5), batch=2, samples=64)
+        >>> prediction.method, round(prediction.nodes["x.7.out"].energy, 1)  # λ² + 1
+        ('finite', 1.2)
 
     References:
         Schoenholz et al. 2017, Deep Information Propagation (1611.01232): the limit. Davidson and
@@ -116,7 +116,7 @@ def predict(
     if grade is not None and method in ("bounds", "draws"):
         raise UsageError(f"the method {method!r} does not keep paths apart by {grade}")
     plan = make_plan(graph, batch=batch, matrices=cast("CoreKind | None", matrices))
-    chosen, reason = _choose(plan, batch) if method == "auto" else (method, "as asked")
+    chosen, reason = choose_method(plan, batch) if method == "auto" else (method, "as asked")
     bounds = bound_gradients(plan, reference_of(graph), train=train)
     found: Sweep | None = None
     if chosen == "limit":
@@ -142,8 +142,8 @@ def predict(
     )
 
 
-def _choose(plan: Plan, batch: int) -> tuple[Method, str]:
-    """Choose by what it costs."""
+def choose_method(plan: Plan, batch: int) -> tuple[Method, str]:
+    """Choose a method by what it costs, and say why."""
     operations = NETWORKS[0] * cost_of(plan, batch).operations
     if operations <= LIMIT:
         return "finite", "it is exact at the network's own widths, and cheap enough"

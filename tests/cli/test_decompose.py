@@ -1,0 +1,105 @@
+"""The verb that splits a measured gradient, as a person and as a program see it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from archgraph.cli import main
+from archgraph.module import compile as compile_graph
+from archgraph.spec import load
+
+RESNET = ("resnet", "--set", "depth=18", "--set", "size=32", "--wrt", "conv1", "--batch", "2")
+
+
+def run(capsys, *arguments):
+    code = main(["decompose", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    return out
+
+
+def as_json(capsys, *arguments):
+    return json.loads(run(capsys, *arguments, "--json"))
+
+
+def refused(capsys, *arguments):
+    assert main(["decompose", *map(str, arguments)]) in (1, 2)
+    return capsys.readouterr().err
+
+
+def test_edges_are_folded_by_block(capsys):
+    text = run(capsys, *RESNET)
+    assert "by edge" in text.splitlines()[0]
+    assert "effective depth" in text
+    assert "dB per block" in text
+    lines = [line.split() for line in text.splitlines()]
+    rows = [words for words in lines if words and words[0].startswith("layer")]
+    assert sorted(row[0] for row in rows) == [f"layer{i}.{j}" for i in range(1, 5) for j in (0, 1)]
+    branches = [float(row[3]) for row in rows]
+    assert branches == sorted(branches, reverse=True)
+    assert "layer4.1.bn2->layer4.1.out" in run(capsys, *RESNET, "--flat", "--limit", 500)
+
+
+def test_json_keys(capsys):
+    found = as_json(capsys, *RESNET, "--by", "branches")
+    assert list(found) == ["wrt", "by", "norm", "parts", "residual", "note", "headline"]
+    assert [part["key"] for part in found["parts"]] == list(range(9))
+    assert sum(part["share"] for part in found["parts"]) == pytest.approx(1)
+    assert sum(part["paths"] for part in found["parts"]) == 2**8
+    assert found["headline"]["effective_depth"] > 0
+
+
+@pytest.mark.parametrize("by", ["path", "edge", "node", "weights", "skips", "branches", "loss"])
+def test_every_split_prints_a_table(capsys, by):
+    text = run(capsys, "residual", "--wrt", "x1", "--by", by)
+    assert f"by {by}" in text
+    assert "share" in text or "by skips" in text
+
+
+def test_the_heaviest_of_too_many(capsys):
+    error = refused(capsys, "preact_resnet", "--set", "depth=56", "--wrt", "conv1", "--by", "path")
+    assert "134,217,728 paths lead from 'conv1' to 'L'" in error
+    assert "by edge, weights or branches" in error
+    text = run(capsys, "scaled_residual", "--wrt", "x0", "--by", "path", "--top", 2)
+    assert "2 of 256 paths: no other has a larger norm" in text
+
+
+def test_a_degree_for_any_edge(capsys):
+    found = as_json(capsys, "residual", "--wrt", "x1", "--degree", "x1->x3=2", "--degree", "*F4=1")
+    assert found["by"] == "degree"
+    assert [part["key"] for part in found["parts"]] == [0, 1, 2, 3]
+    assert "matches no edge" in refused(capsys, "residual", "--wrt", "x1", "--degree", "q->r=1")
+    assert "whole number" in refused(capsys, "residual", "--wrt", "x1", "--degree", "x1->x3=-1")
+
+
+def test_sizes_of_memory(capsys):
+    few = ("residual", "--wrt", "x1", "--by", "skips", "--memory")
+    assert as_json(capsys, *few, "1.5MiB")["parts"]
+    assert "one grade takes about" in refused(capsys, *few, "1")
+    assert "--memory takes a size such as 500M" in refused(capsys, *few, "lots")
+
+
+def test_weights_and_data_from_files(capsys, tmp_path):
+    graph = load("residual")
+    torch.save(compile_graph(graph, seed=5).state_dict(), tmp_path / "w.pt")
+    torch.save(torch.ones(3, *graph.inputs[0].shape), tmp_path / "x.pt")
+    files = ("--weights", tmp_path / "w.pt", "--data", tmp_path / "x.pt")
+    found = as_json(capsys, "residual", "--wrt", "x1", *files)
+    assert found["norm"] != as_json(capsys, "residual", "--wrt", "x1")["norm"]
+    assert found == as_json(capsys, "residual", "--wrt", "x1", *files, "--seed", 0)
+    assert "cannot read" in refused(capsys, "residual", "--wrt", "x1", "--weights", "no.pt")
+    assert "no device 'tpu'" in refused(capsys, "residual", "--wrt", "x1", "--device", "tpu")
+
+
+def test_all_parameters_of_a_block(capsys):
+    found = as_json(capsys, *RESNET[:5], "--wrt", "layer1.*", "--by", "weights")
+    assert found["wrt"] == "layer1.*"
+    assert sum(part["share"] for part in found["parts"]) == pytest.approx(1)
+
+
+def test_a_zero_gradient_is_said(capsys):
+    text = run(capsys, "fixup", "--set", "depth=8", "--wrt", "conv1", "--batch", 2)
+    assert "∂L/∂conv1 is exactly zero, so shares are not defined" in text  # its head starts at zero

@@ -1,0 +1,195 @@
+"""What `predict` promises beside its numbers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+import archgraph
+from archgraph.errors import UsageError
+from archgraph.graph import GraphBuilder, Scale, Term
+from archgraph.ops import opaque, parse_call
+from archgraph.prediction import predict
+from archgraph.prediction.cost import cost_of
+from archgraph.prediction.methods import LIMIT, choose_method
+from archgraph.prediction.plan import make_plan
+from archgraph.spec import load, parse
+from tests.prediction.networks import SPECS, network
+
+torch.set_num_threads(1)
+
+METHODS = ("bounds", "limit", "finite", "draws")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_seed_gives_the_same_numbers(method: str) -> None:
+    graph = load("residual")
+    one, other = (predict(graph, method=method, samples=20, seed=5) for _ in range(2))
+    assert one == other
+    assert one.method == method
+    if method != "bounds":
+        assert predict(graph, method=method, samples=20, seed=6).nodes != one.nodes
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_torch_is_left_as_it_was(method: str) -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state(), torch.get_default_dtype(), torch.get_num_threads()
+    predict(load("residual"), method=method, samples=4)
+    after = torch.get_rng_state(), torch.get_default_dtype(), torch.get_num_threads()
+    assert torch.equal(before[0], after[0])
+    assert before[1:] == after[1:]
+
+
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+@pytest.mark.parametrize("name", SPECS)
+def test_json_has_every_node_and_a_standard_error(name: str, method: str) -> None:
+    graph = network(name)
+    document = json.loads(
+        json.dumps(predict(graph, method=method, samples=4).to_dict(), allow_nan=False)
+    )
+    assert set(document) >= {"nodes", "parameters", "method"}
+    for node in document["nodes"].values():
+        assert set(node) >= {"energy", "standard_error", "bound", "method"}
+        if method != "bounds":
+            assert node["energy"] is not None
+            assert node["standard_error"] is not None
+    for parameter in document["parameters"].values():
+        assert set(parameter) >= {"rms", "standard_error"}
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((6,), 2.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x *= self.weight
+        return x
+
+
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+def test_no_graph_is_refused(method: str) -> None:
+    builder = GraphBuilder("odd")
+    x = builder.input("x", (6,))
+    a = builder.layer("a", parse_call("Linear(6)"), [x])
+    b = builder.layer("b", opaque(torch.sin), [a])
+    c = builder.layer("c", opaque(Twice()), [Term(b, Scale(0.5))])
+    builder.layer(
+        "d", parse_call("GRU(4)"), [builder.layer("r", parse_call("Unflatten(1, (3, 2))"), [c])]
+    )
+    prediction = predict(builder.build(), method=method, samples=6)
+    if method in ("auto", "finite", "limit"):
+        assert {name for name, node in prediction.nodes.items() if node.method == "draws"} == {
+            "b",
+            "c",
+            "d",
+        }
+        assert "drawn for each network" in prediction.nodes["d"].note
+        assert prediction.parameters["c.weight"].rms > 0
+
+
+def test_an_opaque_layer_is_differentiated_as_it_is() -> None:
+    builder = GraphBuilder("scaled")
+    x = builder.input("x", (6,))
+    builder.layer("c", opaque(Twice()), [x])
+    prediction = predict(builder.build(), samples=6)
+    assert prediction.nodes["x"].energy == pytest.approx(4)
+    assert prediction.nodes["c"].second_moment == pytest.approx(
+        4 * prediction.nodes["x"].second_moment
+    )
+
+
+def test_what_is_too_costly_is_taken_as_infinitely_wide() -> None:
+    text = b"""
+archgraph: 1
+name: huge
+inputs: {x: [64, 64]}
+layers: {a: Linear(100000), b: ReLU(), c: Linear(100000), d: ReLU(), e: Linear(2)}
+"""
+    graph = parse(text, file="huge.yaml")
+    plan = make_plan(graph, batch=4)
+    assert 8 * cost_of(plan, 4).operations > LIMIT
+    method, reason = choose_method(plan, 4)
+    assert method == "limit"
+    assert "operations" in reason
+    assert choose_method(make_plan(load("residual"), batch=4), 4)[0] == "finite"
+
+
+def test_shares_are_conserved() -> None:
+    graph = load("skip")
+    prediction = predict(graph, samples=50)
+    for edges in (graph.gradient_out_of[p] for p in range(len(graph.nodes) - 1)):
+        parts = [prediction.edges[graph.edges[e].id].share for e in edges]
+        assert not parts or sum(parts) == pytest.approx(1)
+    shares = prediction.shares(graph.inputs[0].name)
+    into_loss = [shares[e.id] for e in graph.edges_into("L")]
+    assert sum(into_loss) == pytest.approx(1)
+
+
+def test_keeping_grades_apart_changes_nothing_else() -> None:
+    """Drawn matrices leave nothing to chance on the way back."""
+    graph = load("scaled_residual")
+    plain = predict(graph, samples=20, matrices="drawn")
+    graded = predict(graph, samples=20, matrices="drawn", grade="branches")
+    for name, node in plain.nodes.items():
+        assert graded.nodes[name].energy == pytest.approx(node.energy, rel=1e-9)
+    # The one path without a branch has the factor λ^8 = 1, whatever the weights.
+    assert graded.grades["x0"][0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"method": "guess"}, "no method 'guess'"),
+        ({"batch": 0}, "at least 1"),
+        ({"samples": 1}, "at least 2 samples"),
+        ({"method": "draws", "grade": "skips"}, "does not keep paths apart"),
+    ],
+)
+def test_wrong_arguments(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        predict(load("residual"), **arguments)
+
+
+def test_bounds_know_no_shares() -> None:
+    with pytest.raises(UsageError, match="gives no shares"):
+        predict(load("residual"), method="bounds").shares("x1")
+
+
+def test_it_is_part_of_the_package() -> None:
+    assert archgraph.predict is predict
+
+
+WIDE = """
+import resource, sys, time
+from archgraph import parse, predict
+text = b'''
+archgraph: 1
+name: wide
+params: {width: 12288, depth: 96}
+inputs: {x: [width]}
+blocks: {block: {layers: {a: ReLU(), F: Linear(width), out: input + F}}}
+layers: {h: {op: block(), repeat: depth}}
+init: {weight: kaiming_normal(nonlinearity='relu'), bias: 0}
+'''
+start = time.process_time()
+found = predict(parse(text, file="wide.yaml"), samples=4)
+node = found.nodes["x"]
+print(node.energy, node.standard_error, time.process_time() - start)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_a_network_of_58_gigabytes() -> None:
+    """2^96 within 4 standard errors (and 10 %, as four networks tell little of their spread)."""
+    run = subprocess.run([sys.executable, "-c", WIDE], capture_output=True, text=True, check=True)
+    energy, error, seconds, memory = map(float, run.stdout.split())
+    assert abs(energy / 2**96 - 1) < 4 * error / 2**96 + 0.1
+    assert seconds < 10
+    assert memory < 2**20  # KiB
