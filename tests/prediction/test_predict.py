@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -15,10 +13,7 @@ from archgraph.errors import UsageError
 from archgraph.graph import GraphBuilder, Scale, Term
 from archgraph.ops import opaque, parse_call
 from archgraph.prediction import predict
-from archgraph.prediction.cost import cost_of
-from archgraph.prediction.methods import LIMIT, choose_method
-from archgraph.prediction.plan import make_plan
-from archgraph.spec import load, parse
+from archgraph.spec import load
 from tests.prediction.networks import SPECS, network
 
 torch.set_num_threads(1)
@@ -105,22 +100,6 @@ def test_an_opaque_layer_is_differentiated_as_it_is() -> None:
     )
 
 
-def test_what_is_too_costly_is_taken_as_infinitely_wide() -> None:
-    text = b"""
-archgraph: 1
-name: huge
-inputs: {x: [64, 64]}
-layers: {a: Linear(100000), b: ReLU(), c: Linear(100000), d: ReLU(), e: Linear(2)}
-"""
-    graph = parse(text, file="huge.yaml")
-    plan = make_plan(graph, batch=4)
-    assert 8 * cost_of(plan, 4).operations > LIMIT
-    method, reason = choose_method(plan, 4)
-    assert method == "limit"
-    assert "operations" in reason
-    assert choose_method(make_plan(load("residual"), batch=4), 4)[0] == "finite"
-
-
 def test_shares_are_conserved() -> None:
     graph = load("skip")
     prediction = predict(graph, samples=50)
@@ -184,12 +163,3 @@ node = found.nodes["x"]
 print(node.energy, node.standard_error, time.process_time() - start)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
-
-
-def test_a_network_of_58_gigabytes() -> None:
-    """2^96 within 4 standard errors (and 10 %, as four networks tell little of their spread)."""
-    run = subprocess.run([sys.executable, "-c", WIDE], capture_output=True, text=True, check=True)
-    energy, error, seconds, memory = map(float, run.stdout.split())
-    assert abs(energy / 2**96 - 1) < 4 * error / 2**96 + 0.1
-    assert seconds < 10
-    assert memory < 2**20  # KiB
