@@ -13,7 +13,7 @@ from torch import Tensor
 from archgraph.prediction.population import LEADING, Bundle, Segment, split_axis
 from archgraph.prediction.weights import Core
 
-__all__ = ["Cell", "CoreCell", "LocalCell", "LoopCell", "Uses"]
+__all__ = ["Cell", "CoreCell", "EdgeBundle", "LocalCell", "LoopCell", "Uses", "total_of"]
 
 K = TypeVar("K", bound=Hashable)
 EdgeBundle = dict[int, Tensor]
@@ -28,6 +28,8 @@ class Uses:
     """For a tied parameter the name that it is gathered under."""
     tensors: dict[str, Tensor] = field(default_factory=dict)
     """∂L/∂ parameter, shape (networks, replicas, …)."""
+    known: dict[str, Tensor] = field(default_factory=dict)
+    """‖∂L/∂P‖² by parameter, where nothing else is known of it."""
     factors: dict[str, list[tuple[Tensor, Tensor, bool]]] = field(default_factory=dict)
     """Of weights that are never made: inputs, cotangents, whether replicas are one layer."""
 
@@ -50,13 +52,14 @@ class Uses:
         }
         for name, uses in self.factors.items():
             found[name] = self._outer(name, uses)
-        return found
+        return found | self.known
 
     def _square(self, gradient: Tensor) -> Tensor:
         # One tensor for all replicas has the sum of their gradients, which are not aligned.
         shared = self.replicas / gradient.shape[1]
-        squares = gradient.double().square().reshape(*gradient.shape[:2], -1)
-        return squares.sum(-1).mean(1) / shared
+        rows = gradient.reshape(*gradient.shape[:2], -1)
+        norms: Tensor = torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float64)
+        return norms.square().mean(1) / shared
 
     def _outer(self, name: str, uses: list[tuple[Tensor, Tensor, bool]]) -> Tensor:
         if uses[0][2]:
@@ -101,7 +104,8 @@ class Cell(ABC):
         """
 
 
-def _total(cotangents: Sequence[Bundle]) -> Bundle:
+def total_of(cotangents: Sequence[Bundle]) -> Bundle:
+    """Return the sum of bundles, element by element."""
     total = dict(cotangents[0])
     for bundle in cotangents[1:]:
         for element, tensor in bundle.items():
@@ -121,7 +125,7 @@ class LocalCell(Cell):
     def pull(self, cotangents: Sequence[Bundle], uses: Uses) -> list[EdgeBundle]:
         """See `Cell`."""
         if self.segment.parameters:
-            for key, gradient in self.segment.pull_parameters(_total(cotangents)).items():
+            for key, gradient in self.segment.pull_parameters(total_of(cotangents)).items():
                 uses.add(self.names[key], gradient)
         return self.segment.pull(cotangents)
 
@@ -150,7 +154,7 @@ class CoreCell(Cell):
     def pull(self, cotangents: Sequence[Bundle], uses: Uses) -> list[EdgeBundle]:
         """See `Cell`."""
         if self.after.parameters:
-            for name, gradient in self.after.pull_parameters(_total(cotangents)).items():
+            for name, gradient in self.after.pull_parameters(total_of(cotangents)).items():
                 uses.add(name, gradient)
         pulled = [found["product"] for found in self.after.pull(cotangents)]
         inputs = self.before.values[0]
@@ -161,7 +165,7 @@ class CoreCell(Cell):
         back = self.core.backward(torch.cat(pulled, -2)).chunk(len(pulled), -2)
         bundles: list[Bundle] = [{0: part} for part in back]
         if self.before.parameters:
-            for key, gradient in self.before.pull_parameters(_total(bundles)).items():
+            for key, gradient in self.before.pull_parameters(total_of(bundles)).items():
                 uses.add(self.scales[key], gradient)
         return self.before.pull(bundles)
 
@@ -194,10 +198,10 @@ class LoopCell(Cell):
     def pull(self, cotangents: Sequence[Bundle], uses: Uses) -> list[EdgeBundle]:
         """See `Cell`."""
         if self.calls[0].parameters:
-            self._add_parameters(self._split(_total(cotangents)), uses)
+            self._add_parameters(self._split(total_of(cotangents)), uses)
         bundles = [self._pull(bundle) for bundle in cotangents]
         if self.merge.parameters:
-            for key, gradient in self.merge.pull_parameters(_total(bundles)).items():
+            for key, gradient in self.merge.pull_parameters(total_of(bundles)).items():
                 uses.add(self.names[key], gradient)
         return self.merge.pull(bundles)
 

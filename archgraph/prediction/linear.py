@@ -44,6 +44,9 @@ class Matrix:
     """Largest number of vectors in which an input element stands."""
     extra: tuple[int, ...] = ()
     """What `F.pad` adds before a convolution; rows that a transposed one adds behind."""
+    windows: Callable[[Tensor], Tensor] | None = None
+    """Convolutions: what the kernel sees, (long batch, channels, *out, *kernel), not copied."""
+    kernel: tuple[int, ...] = ()
 
 
 def matrix_of(op: Op, arguments: Mapping[str, Any], read: Value, gives: Value) -> Matrix:
@@ -101,6 +104,8 @@ def _convolution(arguments: Mapping[str, Any], read: Value, gives: Value) -> Mat
         bias_axis=-1 - count,
         overlap=math.prod(math.ceil(k / s) for k, s in zip(kernel, stride, strict=True)),
         extra=tuple(window.padding),
+        windows=partial(_windows, window=window),
+        kernel=kernel,
     )
 
 
@@ -125,17 +130,21 @@ class _Window:
     mode: str
 
 
+def _windows(x: Tensor, window: _Window) -> Tensor:
+    """Return what the kernel sees, (long batch, channels, *out, *kernel), without a copy."""
+    if any(window.padding):
+        mode = "constant" if window.mode == "zeros" else window.mode
+        x = F.pad(x, window.padding, mode)
+    sides = zip(window.kernel, window.stride, window.dilation, strict=True)
+    for axis, (k, s, d) in enumerate(sides):
+        x = x.unfold(2 + axis, d * (k - 1) + 1, s)[..., ::d]
+    return x
+
+
 def _patches(x: Tensor, *, window: _Window, groups: int, out: tuple[int, ...]) -> Tensor:
     """Return what the kernel sees at every place, (networks, replicas, groups, places, fan_in)."""
     networks, replicas, batch = x.shape[:3]
-    views = flat(x)
-    if any(window.padding):
-        mode = "constant" if window.mode == "zeros" else window.mode
-        views = F.pad(views, window.padding, mode)
-    for axis, (k, s, d) in enumerate(
-        zip(window.kernel, window.stride, window.dilation, strict=True)
-    ):
-        views = views.unfold(2 + axis, d * (k - 1) + 1, s)[..., ::d]
+    views = _windows(flat(x), window)
     count = len(out)
     # (long batch, channels, *out, *kernel) → places in front of channels and kernel.
     split = split_axis(split_axis(views, 1, (groups, -1)), 0, (networks, replicas, batch))

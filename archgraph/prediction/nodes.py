@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from archgraph.graph import Graph, Node
 from archgraph.module.instances import instantiate
 from archgraph.module.shapes import Shapes
+from archgraph.prediction.averaging import AveragedCell, Windows
 from archgraph.prediction.cells import Cell, CoreCell, LocalCell
 from archgraph.prediction.convolving import convolve
 from archgraph.prediction.families import treatment
@@ -230,6 +231,8 @@ class Simulator:
         weights = self.plan.weights[node.name]
         if weights.core == "convolved":
             return self._convolved(node, weights)
+        if weights.core == "averaged" and weights.matrix.windows is not None:
+            return self._averaged(node, weights)
         matrix = weights.matrix
         reader = Reader(self.graph, self.shapes, self.population, node)
         before = Segment.run(
@@ -241,11 +244,7 @@ class Simulator:
 
         def after(leaves: Mapping[str, Tensor], own: Own) -> Bundle:
             y = matrix.after(leaves["product"], vectors // matrix.positions)
-            for value in own.values():
-                axes = (1,) * (-1 - matrix.bias_axis)
-                lead = (1,) * (y.dim() - 3 - len(axes))
-                y = y + value.reshape(*value.shape[:2], *lead, -1, *axes)
-            return {0: y}
+            return {0: shifted(y, own, matrix.bias_axis)}
 
         return CoreCell(
             f"{node.module}.weight",
@@ -255,6 +254,28 @@ class Simulator:
             self._bias(node),
             reader.names(),
             limit=self.population.limit and weights.core != "drawn",
+        )
+
+    def _averaged(self, node: Node, weights: Weights) -> Cell:
+        """Convolve fields of which only two covariances are kept."""
+        matrix, shape = weights.matrix, self.shapes[node.name].shape
+        assert matrix.windows is not None
+        reader = Reader(self.graph, self.shapes, self.population, node)
+        before = Segment.run(
+            lambda leaves, own: {0: next(iter(reader.merge(leaves, own).values()))},
+            reader.reads(self.values),
+            reader.scales(),
+        )
+        read = tuple(before.outputs[0].shape[3:])
+        return AveragedCell(
+            f"{node.module}.weight",
+            Windows(matrix.windows, matrix.groups, read, shape[1:], matrix.kernel),
+            weights.law.std,
+            shape[0],
+            before,
+            lambda leaves, own: {0: shifted(leaves["product"], own, matrix.bias_axis)},
+            self._bias(node),
+            reader.names(),
         )
 
     def _convolved(self, node: Node, weights: Weights) -> Cell:
@@ -267,11 +288,8 @@ class Simulator:
         def run(ports: Ports, own: Own) -> Bundle:
             (x,) = ports.values()
             y = convolve(op, arguments, x, own[name], padding)
-            shift = own.get(f"{node.module}.bias")
-            if shift is not None:
-                ones = (1,) * (y.dim() - 4)
-                y = y + shift.reshape(*shift.shape[:2], 1, -1, *ones)
-            return {0: y}
+            bias = {name: value for name, value in own.items() if name.endswith(".bias")}
+            return {0: shifted(y, bias, weights.matrix.bias_axis)}
 
         return self._local(node, run, {name: self._drawn(name, weights), **self._bias(node)})
 
@@ -311,6 +329,15 @@ class Simulator:
         "table": _table,
         "weights": _weights,
     }
+
+
+def shifted(y: Tensor, bias: Own, axis: int) -> Tensor:
+    """Return y with each bias added along an axis counted from the end."""
+    for value in bias.values():
+        ones = (1,) * (-1 - axis)
+        lead = (1,) * (y.dim() - 3 - len(ones))
+        y = y + value.reshape(*value.shape[:2], *lead, -1, *ones)
+    return y
 
 
 def own_values(own: Own, node: Node) -> list[Tensor]:

@@ -148,7 +148,7 @@ def _choose(
 def _choose_limit(matrix: Matrix, vectors: int) -> tuple[CoreKind, str | None]:
     if matrix.groups > 1 and matrix.fan_in // max(1, math.ceil(matrix.overlap)) < FEW_INPUTS:
         return "drawn", None
-    if vectors <= LIMIT_VECTORS:
+    if vectors <= LIMIT_VECTORS or matrix.positions == 1:
         return "limit", None
     return "averaged", (
         f"the covariance of its {vectors} vectors is taken as two averages: at the same position "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -105,8 +104,8 @@ class _Backward:
         if not total:
             self.result.energies[name] = torch.zeros(self.population.networks)
             return
-        self.result.energies[name] = _energy(total[0])
-        self.note_edges(received, total[0])
+        energy = self.result.energies[name] = _energy(total[0])
+        self.note_edges(received, total[0], energy)
         if self.grade is not None:
             self.result.grades[name] = {k: _energy(bundle) for k, bundle in by_grade.items()}
         if cell is None:
@@ -120,12 +119,18 @@ class _Backward:
                     moved = k + degree(self.graph, edge, self.grade)
                     place.setdefault(index, []).append((moved, edge.element, tensor))
 
-    def note_edges(self, received: dict[int, list[tuple[int, int, Tensor]]], total: Bundle) -> None:
+    def note_edges(
+        self, received: dict[int, list[tuple[int, int, Tensor]]], total: Bundle, energy: Tensor
+    ) -> None:
         for index, parts in received.items():
-            if index >= 0:
-                whole = _by_grade({index: [(0, k, t) for _, k, t in parts]})[0]
-                product = sum(_summed(t.double() * total[k]) for k, t in whole.items())
-                self.result.edges[index] = (_energy(whole), product)  # type: ignore[assignment]
+            if index < 0:
+                continue
+            if len(received) == 1:  # all that the source receives
+                self.result.edges[index] = (energy, energy)
+                continue
+            whole = _by_grade({index: [(0, k, t) for _, k, t in parts]})[0]
+            products = [_product(t, total[k]) for k, t in whole.items()]
+            self.result.edges[index] = (_energy(whole), torch.stack(products).sum(0))
 
 
 def _by_grade(received: dict[int, list[tuple[int, int, Tensor]]]) -> dict[int, Bundle]:
@@ -138,17 +143,25 @@ def _by_grade(received: dict[int, list[tuple[int, int, Tensor]]]) -> dict[int, B
     return found
 
 
-def _summed(tensor: Tensor) -> Tensor:
-    """Sum over everything but networks; average over replicas."""
-    return tensor.flatten(2).sum(-1).mean(1) if tensor.dim() > 2 else tensor.mean(1)
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """Return ⟨left, right⟩ of every network, on average over its replicas."""
+    pairs = (left * right).reshape(*left.shape[:2], -1)
+    return pairs.sum(-1, dtype=torch.float64).mean(1)
+
+
+def _square(tensor: Tensor) -> Tensor:
+    """Return ‖tensor‖² of every network, on average over its replicas."""
+    # In float64: squares of small numbers are beyond float32.
+    rows = tensor.reshape(*tensor.shape[:2], -1)
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float64)
+    return norms.square().mean(1)
 
 
 def _energy(bundle: Bundle) -> Tensor:
-    # Squares of small numbers are beyond float32.
-    parts: Sequence[Tensor] = [_summed(tensor.double().square()) for tensor in bundle.values()]
-    return torch.stack(list(parts)).sum(0)
+    return torch.stack([_square(tensor) for tensor in bundle.values()]).sum(0)
 
 
 def _second_moment(value: Bundle) -> Tensor:
     first = value[min(value)]
-    return first.double().square().flatten(1).mean(1)
+    count = first[0, 0].numel()
+    return _square(first if first.is_floating_point() else first.double()) / max(1, count)

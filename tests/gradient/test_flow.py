@@ -165,3 +165,12 @@ def test_shares_that_are_not_conserved_are_never_shown(monkeypatch):
     monkeypatch.setattr(tape_module.Tape, "push", lossy)
     with pytest.raises(GradientError, match="not conserved"):
         flow.edge_flow(tape, "x")
+
+
+def test_four_thousand_paths_by_listing():
+    tape = recorded(residual_graph(12), batch=1)
+    found = edge_flow(tape, "x")
+    expected, sizes = brute_shares(tape, "x")
+    assert count_paths(tape.graph, "x") == 4096
+    for edge, share in found.shares.items():
+        assert abs(share - expected[edge]) <= 1e-12 * max(1, sizes[edge])

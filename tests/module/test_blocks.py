@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import random
 import re
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -135,6 +136,18 @@ def test_forward_has_no_dictionary_and_no_getattr(name):
         assert "getattr" not in body
         assert "dict" not in body.replace("Dict", "")
         assert "get_submodule" not in body
+
+
+@pytest.mark.parametrize(
+    ("name", "depth"), [("resnet", 152), ("densenet", 201), ("preact_resnet", 1001)]
+)
+def test_deep_networks_are_written_in_seconds(name, depth):
+    """Layers that are alike run once, and a class is written once, however often it is called."""
+    graph = load(name, depth=depth)
+    start = time.process_time()
+    text = source(graph)
+    assert time.process_time() - start < 3
+    assert len(text.splitlines()) < 120
 
 
 # --- what becomes what ----------------------------------------------------------------------------
