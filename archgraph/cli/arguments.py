@@ -166,7 +166,7 @@ def _predict_verb(verbs: Any) -> None:
         default="auto",
         help="bounds; infinite width; the network's own widths; real networks (default auto)",
     )
-    predict.add_argument("--batch", type=_count, default=4, metavar="N", help="batch size")
+    predict.add_argument("--batch", type=_count, metavar="N", help="batch size (default 4)")
     predict.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn")
     predict.add_argument(
         "--samples", type=_count, metavar="N", help="networks; in the limit particles per layer"

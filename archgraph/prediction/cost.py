@@ -1,20 +1,26 @@
-"""How much work a simulation is, in operations and bytes, before it is done."""
+"""How long a simulation takes and what it holds, before it is done: rough, and enough to choose by."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 from archgraph.prediction.families import treatment
 from archgraph.prediction.plan import Plan
 
 __all__ = ["Cost", "cost_of"]
 
-NORMAL = 30
-"""Drawing a Gaussian number, in operations of a matrix product."""
-ELEMENT = 60
-"""Work on an element of a value that is no product: read, apply, differentiate, square."""
-CALL = 3_000_000
+# Nanoseconds on one thread of an ordinary processor.
+NORMAL: Final = 12.0
+"""Drawing a Gaussian number."""
+ELEMENT: Final = 40.0
+"""Reading an element of a value, applying an op, differentiating it and squaring."""
+PRODUCT: Final = 0.6
+"""A weight times an input: forwards, back to the input, and back to the weight."""
+TAP: Final = 6.0
+"""What one tap of a kernel sees of an element, for its covariance."""
+CALL: Final = 1e6
 """Building and calling one layer by itself."""
 
 
@@ -22,47 +28,48 @@ CALL = 3_000_000
 class Cost:
     """Of one network, all replicas included."""
 
-    operations: float
-    bytes: float
+    nanoseconds: float
+    numbers: float
     """Held at once at most."""
 
 
 def cost_of(plan: Plan, batch: int, replicas: int = 1) -> Cost:
     """Return the cost of simulating one network forwards and backwards."""
     examples = batch * replicas
-    operations, numbers = 0.0, 0.0
+    time, numbers = 0.0, 0.0
     for node in plan.graph.nodes[:-1]:
         elements = examples * math.prod(plan.shapes[node.name].shape)
-        operations += ELEMENT * elements
+        time += ELEMENT * elements
         numbers += 2 * elements
         if node.name in plan.weights:
             work, held = _matrix(plan, node.name, batch, replicas)
-            operations, numbers = operations + work, numbers + held
+            time, numbers = time + work, numbers + held
         elif treatment(node) == "loop":
             size = plan.shapes.count(node.module)
-            operations += replicas * CALL + 6 * examples * size
+            time += replicas * CALL + NORMAL * size + PRODUCT * examples * size
             numbers += 2 * size
         elif treatment(node) == "table":
-            rows = batch * math.prod(plan.shapes[node.name].shape)
-            operations, numbers = operations + NORMAL * rows * replicas, numbers + rows * replicas
-    return Cost(operations, 8 * numbers)
+            time, numbers = time + NORMAL * elements, numbers + elements
+    return Cost(time, numbers)
 
 
 def _matrix(plan: Plan, name: str, batch: int, replicas: int) -> tuple[float, float]:
-    """Return operations and numbers held of one weight layer."""
+    """Return nanoseconds and numbers held of one weight layer."""
     weights = plan.weights[name]
     matrix = weights.matrix
     vectors, fans = matrix.positions * batch, matrix.fan_in + matrix.fan_out
     entries = matrix.groups * matrix.fan_in * matrix.fan_out
     inputs = replicas * matrix.groups * vectors * matrix.fan_in
+    outputs = replicas * matrix.groups * vectors * matrix.fan_out
     match weights.core:
         case "drawn" | "convolved":
-            # Forwards, back to the inputs, and the gradient of the weights.
-            work = NORMAL * entries + 6.0 * replicas * vectors * entries
+            work = NORMAL * entries + PRODUCT * replicas * vectors * entries
             return work, 2 * entries + (2 * inputs if weights.core == "drawn" else 0)
+        case "averaged" if matrix.windows is not None:
+            read = inputs / math.prod(matrix.kernel)
+            return NORMAL * (read + outputs) + TAP * inputs, 0.0
         case "averaged":
-            work = (NORMAL + 4 * batch) * replicas * matrix.groups * vectors * fans
-        case _:
-            rank = min(vectors, matrix.fan_in)
-            work = replicas * matrix.groups * fans * rank * (NORMAL + 10 * vectors)
-    return work, 2.0 * inputs + replicas * matrix.groups * vectors * matrix.fan_out
+            return (NORMAL + PRODUCT * batch) * (inputs + outputs), inputs
+    rank = min(vectors, matrix.fan_in)
+    work = replicas * matrix.groups * fans * rank * (NORMAL + PRODUCT * vectors)
+    return work, 2.0 * inputs + outputs

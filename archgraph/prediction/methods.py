@@ -26,10 +26,12 @@ __all__ = ["choose_method", "predict"]
 
 Progress = Callable[[int, int], None]
 
-BUDGET: Final = 1.2e10
-"""Operations that are spent if nobody says how many networks there should be."""
-LIMIT: Final = 1.5e12
-"""Operations above which networks are taken as infinitely wide, if nobody says how."""
+BATCH: Final = 4
+"""Examples, if nobody says how many and so many fit into memory."""
+BUDGET: Final = 1e10
+"""Nanoseconds that are spent if nobody says how many networks there should be."""
+LONG: Final = 1.2e11
+"""Nanoseconds from which a cheaper method is looked for, if nobody says which."""
 NETWORKS: Final = (8, 1000)
 """Fewest and most networks that are simulated if nobody says how many."""
 REAL: Final = 100
@@ -37,17 +39,19 @@ REAL: Final = 100
 PARTICLES: Final = 100_000
 POPULATIONS: Final = (8, 16)
 """Fewest and most independent populations of particles; the standard error is of their spread."""
-LARGE: Final = 1e10
-"""Operations of one network from which several threads are worth it, and float32 is enough."""
+LARGE: Final = 1e9
+"""Nanoseconds of one network from which several threads are worth it, and float32 is enough."""
 MEMORY: Final = 2.5e8
 """Bytes of the networks that are simulated side by side."""
+MOST: Final = 4e9
+"""Bytes of one network that are too many."""
 
 
 def predict(
     graph: Graph,
     *,
     method: Literal["auto", "bounds", "limit", "finite", "draws"] = "auto",
-    batch: int = 4,
+    batch: int | None = None,
     seed: int = 0,
     samples: int | None = None,
     train: bool = True,
@@ -72,17 +76,19 @@ def predict(
       is drawn, and the matrix is not (exact); small ones and others are drawn as they are.
     * `draws`: real networks, `archgraph.compile`d and differentiated, one for every seed.
 
-    `auto` is `finite`, or `limit` for a network whose simulation would take too long. A layer that
+    `auto` is `finite`, or `limit` for a network whose simulation would take minutes (`bounds` if
+    not even that fits into memory). A layer that
     a method does not cover (recurrent nets, attention with its own projections, a user's class) is
     run as it is on drawn weights, and its node says `draws`: no graph is refused.
 
     Args:
         graph: The network.
         method: One of these.
-        batch: Number of examples.
+        batch: Number of examples; by default 4, or fewer where one network would need more than
+            4 GB.
         seed: Of everything that is drawn; torch's own random state stays as it is.
         samples: How many networks; in the limit how many particles per layer. By default as many
-            as 1.2e10 operations allow, between 8 and 1000; 100 real networks; 100,000 particles.
+            as take about ten seconds, between 8 and 1000; 100 real networks; 100,000 particles.
         train: Whether dropout is active and norms use the statistics of the batch.
         grade: Also keep the paths apart by their number of `weights`, `skips` or `branches`.
         matrices: Treat all Gaussian matrices alike: `drawn`, or `conditioned` and never made.
@@ -111,12 +117,13 @@ def predict(
     """
     if method not in ("auto", "bounds", "limit", "finite", "draws"):
         raise UsageError(f"there is no method {method!r}: auto, bounds, limit, finite or draws")
-    if batch < 1 or (samples is not None and samples < 2):
+    if (batch is not None and batch < 1) or (samples is not None and samples < 2):
         raise UsageError("a prediction needs a batch of at least 1 and at least 2 samples")
     if grade is not None and method in ("bounds", "draws"):
         raise UsageError(f"the method {method!r} does not keep paths apart by {grade}")
+    batch = batch or _fitting_batch(graph)
     plan = make_plan(graph, batch=batch, matrices=cast("CoreKind | None", matrices))
-    chosen, reason = choose_method(plan, batch) if method == "auto" else (method, "as asked")
+    chosen, reason = choose_method(graph, batch) if method == "auto" else (method, "as asked")
     bounds = bound_gradients(plan, reference_of(graph), train=train)
     found: Sweep | None = None
     if chosen == "limit":
@@ -142,14 +149,31 @@ def predict(
     )
 
 
-def choose_method(plan: Plan, batch: int) -> tuple[Method, str]:
+def choose_method(graph: Graph, batch: int) -> tuple[Method, str]:
     """Choose a method by what it costs, and say why."""
-    operations = NETWORKS[0] * cost_of(plan, batch).operations
-    if operations <= LIMIT:
+    finite = cost_of(make_plan(graph, batch=batch), batch)
+    seconds = NETWORKS[0] * finite.nanoseconds / 1e9
+    fits = _bytes(finite) <= MOST
+    if fits and seconds * 1e9 <= LONG:
         return "finite", "it is exact at the network's own widths, and cheap enough"
-    return "limit", (
-        f"{NETWORKS[0]} networks of these widths would take about {operations:.0e} operations"
-    )
+    limit = cost_of(make_plan(graph, batch=batch, limit=True), batch)
+    if fits and NETWORKS[0] * limit.nanoseconds > seconds * 5e8:
+        return "finite", "it is exact at the network's own widths, and the limit is no cheaper"
+    if _bytes(limit) <= MOST:
+        return "limit", f"{NETWORKS[0]} networks of its own widths would take about {seconds:.0f} s"
+    return "bounds", f"one network's values would take about {_bytes(limit) / 1e9:.0f} GB"
+
+
+def _bytes(cost: Cost) -> float:
+    return cost.numbers * (4 if cost.nanoseconds >= LARGE else 8)
+
+
+def _fitting_batch(graph: Graph) -> int:
+    """Return the default batch, halved until one network fits into memory."""
+    batch = BATCH
+    while batch > 1 and _bytes(cost_of(make_plan(graph, batch=batch), batch)) > MOST:
+        batch //= 2
+    return batch
 
 
 def _finite(
@@ -164,7 +188,7 @@ def _finite(
 ) -> Sweep:
     cost = cost_of(plan, batch)
     fewest, most = NETWORKS
-    networks = samples or min(most, max(fewest, int(BUDGET / cost.operations)))
+    networks = samples or min(most, max(fewest, int(BUDGET / cost.nanoseconds)))
     population = Population(networks, 1, batch, train, limit=False)
     return _populations(plan, population, cost, grade, progress, seed)
 
@@ -201,9 +225,9 @@ def _populations(
 ) -> Sweep:
     """Simulate in parts that fit into memory, and join them."""
     total = population.networks
-    together = max(1, min(total, int(MEMORY / max(1.0, cost.bytes))))
+    together = max(1, min(total, int(MEMORY / max(1.0, _bytes(cost)))))
     parts = []
-    large = cost.operations >= LARGE
+    large = cost.nanoseconds >= LARGE
     with _working(None if large else 1, torch.float32 if large else torch.float64):
         for done in range(0, total, together):
             torch.manual_seed(seed * 1_000_003 + done)

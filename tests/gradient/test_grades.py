@@ -208,10 +208,10 @@ def test_memory_bounds_the_polynomials():
             most = max(most, total)
         return most
 
-    free, bounded = peak(None), peak(1 << 20)
+    free, bounded = peak(None), peak(4 << 20)
     assert free > 25 * (256 << 10)
     # 25 grades are found, and one coefficient waits for every block: all of the size of a state.
-    assert bounded <= (1 << 20) + (25 + 24 + 8) * (8 << 10)
+    assert bounded <= (4 << 20) + (25 + 24 + 8) * (8 << 10)
 
 
 def test_too_little_memory_is_said():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -15,9 +16,7 @@ from archgraph.errors import UsageError
 from archgraph.graph import GraphBuilder, Scale, Term
 from archgraph.ops import opaque, parse_call
 from archgraph.prediction import predict
-from archgraph.prediction.cost import cost_of
-from archgraph.prediction.methods import LIMIT, choose_method
-from archgraph.prediction.plan import make_plan
+from archgraph.prediction.methods import choose_method
 from archgraph.spec import load
 from tests.prediction.networks import SPECS, network
 
@@ -106,13 +105,10 @@ def test_an_opaque_layer_is_differentiated_as_it_is() -> None:
 
 
 def test_what_is_too_costly_is_taken_as_infinitely_wide() -> None:
-    graph = load("vgg_bn")
-    plan = make_plan(graph, batch=4)
-    assert 8 * cost_of(plan, 4).operations > LIMIT
-    method, reason = choose_method(plan, 4)
+    method, reason = choose_method(load("vgg_bn"), 4)
     assert method == "limit"
-    assert "operations" in reason
-    assert choose_method(make_plan(load("residual"), batch=4), 4)[0] == "finite"
+    assert re.fullmatch(r"8 networks of its own widths would take about \d+ s", reason)
+    assert choose_method(load("residual"), 4)[0] == "finite"
 
 
 def test_shares_are_conserved() -> None:
@@ -161,7 +157,7 @@ def test_it_is_part_of_the_package() -> None:
 
 
 WIDE = """
-import resource, sys, time
+import resource
 from archgraph import parse, predict
 text = b'''
 archgraph: 1
@@ -172,10 +168,9 @@ blocks: {block: {layers: {a: ReLU(), F: Linear(width), out: input + F}}}
 layers: {h: {op: block(), repeat: depth}}
 init: {weight: kaiming_normal(nonlinearity='relu'), bias: 0}
 '''
-start = time.process_time()
 found = predict(parse(text, file="wide.yaml"), samples=4)
 node = found.nodes["x"]
-print(node.energy, node.standard_error, time.process_time() - start)
+print(node.energy, node.standard_error)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -183,7 +178,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 def test_a_network_of_58_gigabytes() -> None:
     """2^96 within 4 standard errors (and 10 %, as four networks tell little of their spread)."""
     run = subprocess.run([sys.executable, "-c", WIDE], capture_output=True, text=True, check=True)
-    energy, error, seconds, memory = map(float, run.stdout.split())
+    energy, error, memory = map(float, run.stdout.split())
     assert abs(energy / 2**96 - 1) < 4 * error / 2**96 + 0.1
-    assert seconds < 10
     assert memory < 2**20  # KiB
