@@ -1,4 +1,4 @@
-"""How long a simulation takes and what it holds, before it is done: rough, and enough to choose by."""
+"""How long a simulation takes and what it holds, before it is done: enough to choose by."""
 
 from __future__ import annotations
 
