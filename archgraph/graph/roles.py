@@ -151,13 +151,27 @@ class _RoleFinder:
     def _leads_around(self, ends: Sequence[int], chains: Sequence[int], k: int, o: int) -> bool:
         """Whether a value on the chain of term k reaches the merge by term o through weights.
 
-        Of two terms that bypass each other, the one whose value lies upstream does.
+        Of two terms that bypass each other, the one whose value lies upstream does. Neither does
+        if the values are side by side: in g·a + (1 − g)·b, where g reads a and b, none is a skip.
         """
         witness = _lowest(chains[k] & self._above_weights[ends[o]])
         if witness == _NONE:
             return False
         back = _lowest(chains[o] & self._above_weights[ends[k]])
-        return back == _NONE or witness <= back
+        return back == _NONE or self._leads_to(witness, back)
+
+    def _leads_to(self, start: int, end: int) -> bool:
+        """Whether `end` is `start` or below it. Cost: the edges between, and rarely asked."""
+        pending, seen = [end], {end}
+        while pending:
+            v = pending.pop()
+            if v == start:
+                return True
+            above = {self._sources[index] for index in self._graph.gradient_into[v]}
+            new = {u for u in above - seen if u >= start}
+            seen |= new
+            pending += new
+        return False
 
     # --- b: projections -----------------------------------------------------------------------
 

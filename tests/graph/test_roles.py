@@ -52,6 +52,29 @@ def test_of_two_terms_that_bypass_each_other_the_upstream_one_is_the_skip():
     assert [e.role for e in builder.build().edges_into("y")] == ["skip", "branch"]
 
 
+def gated(second: str) -> list[str]:
+    """Return the roles in y = g·a + (1 − g)·b: the gate reads a and b, and b reads `second`."""
+    builder = GraphBuilder("gated")
+    values = {"x": builder.input("x", (4,)), "z": builder.input("z", (4,))}
+    values["a"] = builder.layer("a", parse_call("Linear(4)"), [values["x"]])
+    b = builder.layer("b", parse_call("Linear(4)"), [values[second]])
+    t = builder.layer("t", parse_call("Linear(4)"), [values["a"], b], merge="concat")
+    gate = builder.layer("gate", parse_call("Sigmoid"), [t])
+    rest = builder.layer("rest", parse_call("Affine(-1, 1)"), [gate])
+    one = builder.layer("one", None, [gate, values["a"]], merge="multiply")
+    other = builder.layer("other", None, [rest, b], merge="multiply")
+    builder.layer("y", None, [one, other])
+    return [edge.role for edge in builder.build().edges_into("y")]
+
+
+def test_a_gate_between_two_encoders_makes_no_skip():
+    assert gated("z") == gated("x") == ["none", "none"]
+
+
+def test_a_gate_between_a_value_and_what_is_made_of_it_makes_one():
+    assert gated("a") == ["skip", "branch"]
+
+
 def test_a_force_beats_the_rule():
     builder = GraphBuilder("forced")
     x = builder.input("x", (4,))
