@@ -3,7 +3,7 @@
 Forward's argument names are the ops' ports. Importing this package imports torch.
 """
 
-from archgraph.nn.arithmetic import Affine, MatMul, Mean
+from archgraph.nn.arithmetic import Affine, Detach, MatMul, Mean
 from archgraph.nn.attention import ScaledDotProductAttention
 from archgraph.nn.dropout import DropPath
 from archgraph.nn.learned import Parameter, Positions
@@ -14,6 +14,7 @@ from archgraph.nn.reshaping import Chunk, Permute, Reshape, Select, Slice, Trans
 __all__ = [
     "Affine",
     "Chunk",
+    "Detach",
     "DropPath",
     "Interpolate",
     "LayerNorm2d",

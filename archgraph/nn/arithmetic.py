@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-__all__ = ["Affine", "MatMul", "Mean"]
+__all__ = ["Affine", "Detach", "MatMul", "Mean"]
 
 
 class Affine(nn.Module):
@@ -33,6 +33,19 @@ class Affine(nn.Module):
     def extra_repr(self) -> str:
         """Return the arguments as `repr` shows them."""
         return f"scale={self.scale}, shift={self.shift}"
+
+
+class Detach(nn.Module):
+    """Let the value through and no gradient back, as in BYOL's and SimSiam's target branch.
+
+    Example:
+        >>> Detach()(torch.ones(1, requires_grad=True)).requires_grad
+        False
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the input, detached."""
+        return input.detach()
 
 
 class MatMul(nn.Module):

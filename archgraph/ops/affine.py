@@ -27,6 +27,12 @@ FAMILY = Family(
     "affine",
     {
         "Affine": Facts(linear=True, elementwise=True, expression=_expression),
+        "Detach": Facts(
+            gradient=False,
+            linear=True,
+            elementwise=True,
+            expression=lambda call, x: f"{x['input']}.detach()",
+        ),
         "Identity": Facts(linear=True, elementwise=True, expression=lambda call, x: x["input"]),
     },
 )

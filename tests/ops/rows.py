@@ -54,6 +54,7 @@ def _elementwise() -> list[Row]:
         Row("Threshold(0.1, 20)", (FLAT,), 4),
         Row("DropPath(0.4, mode='batch')", (PLANE,), 4),
         Row("Affine(-1, 1)", (FLAT,), 4),
+        Row("Detach", (FLAT,), 4),
     ]
     return rows
 
