@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from archgraph.checking import check
+    from archgraph.diagnosis import diagnose
     from archgraph.errors import ArchgraphError, SpecError
     from archgraph.gradient import decompose, run_once
     from archgraph.graph import Graph, GraphBuilder, Term, learnable
@@ -50,6 +51,7 @@ _HOMES: Final = {
     "count_paths": "paths",
     "decompose": "gradient",
     "derive": "paths",
+    "diagnose": "diagnosis",
     "dump": "spec.dump",
     "estimate": "paths",
     "iter_paths": "paths",
@@ -86,6 +88,7 @@ __all__ = [
     "count_paths",
     "decompose",
     "derive",
+    "diagnose",
     "dump",
     "estimate",
     "iter_paths",

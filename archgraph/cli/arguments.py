@@ -41,11 +41,20 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     first = next((word for word in argv if not word.startswith("-")), None)
     if first is None and not set(argv) & {"-h", "--help", "--version"}:
         raise UsageError(f"say what to do: archgraph {{{','.join(verbs)}}} SPEC")
+    if first is not None and first not in verbs and _is_spec(first):
+        argv, first = ["diagnose", *argv], "diagnose"
     if first is not None and first not in verbs:
         close = suggest(first, verbs)
         hint = f"; did you mean '{close}'?" if close else f"; the verbs are {', '.join(verbs)}"
         raise UsageError(f"there is no verb '{first}'{hint}")
     return parser.parse_args(argv)
+
+
+def _is_spec(word: str) -> bool:
+    """Whether a word that stands where a verb would is a spec instead: that is `diagnose`."""
+    from archgraph.spec import zoo
+
+    return word.endswith((".yaml", ".yml")) or "/" in word or word in zoo()
 
 
 def _build() -> _Parser:
@@ -149,6 +158,7 @@ def _analysis_verbs(verbs: Any) -> None:
     check.add_argument("--train", action="store_true", help="in train mode")
     check.add_argument("--budget", type=_count, metavar="N", help="most paths to split")
     _decompose_verb(verbs)
+    _diagnose_verb(verbs)
     render = _verb(verbs, "render", "analysis", "Draw the network, or a gradient's paths.")
     _wrt(render, required=False)
     _output(render, "the picture: .svg, .png, .pdf or .dot (default NAME.svg)")
@@ -216,6 +226,28 @@ def _decompose_verb(verbs: Any) -> None:
     )
     decompose.add_argument("--device", default="cpu", help="where it runs (default cpu)")
     _measured(decompose)
+
+
+def _diagnose_verb(verbs: Any) -> None:
+    diagnose = _verb(
+        verbs, "diagnose", "diagnosis", "Say whether the gradient arrives, and what is in its way."
+    )
+    _wrt(diagnose, required=False)
+    diagnose.add_argument("--eval", action="store_true", help="in eval mode (default train)")
+    diagnose.add_argument(
+        "--expect",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="fail unless it holds: 'rms(stem) > 1e-6', 'relative > 0.01', 'share(a->b) > 0.1'; "
+        "rms, norm, share, relative, depth, skips, direct, gain, paths; may be repeated",
+    )
+    diagnose.add_argument(
+        "--against",
+        metavar="OTHER",
+        help="compare with a spec, a setting such as lam=0.5, or a git revision of the file",
+    )
+    _measured(diagnose)
 
 
 def _reference_verbs(verbs: Any) -> None:

@@ -158,6 +158,16 @@ class Tape:
                 raise self._refusal(position, error) from error
         return _unmerged(cell, found, edges, parameters)
 
+    def slopes(self, position: int) -> Tensor | None:
+        """Return φ' at every element that an elementwise op of one port reads; None for others."""
+        node, cell = self.graph.nodes[position], self.cells[position]
+        if node.op is None or not node.op.op.elementwise or len(cell.ports) != 1:
+            return None
+        if not cell.carries or 0 not in cell.outputs:
+            return None
+        (port,) = cell.ports
+        return self._differentiated(position, {0: torch.ones_like(cell.outputs[0])}, [port])[port]
+
     def _sources(
         self,
         cell: Cell,

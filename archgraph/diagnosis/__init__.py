@@ -1,0 +1,19 @@
+"""What a network's gradient is like, what is wrong with it and why, in ten lines.
+
+May import `errors`, `graph`, `paths`, `module` and `gradient`, and nothing that imports them.
+"""
+
+from archgraph.diagnosis.diagnose import diagnose, diagnose_pass
+from archgraph.diagnosis.expectation import Expectation, outcome, parse_expectation
+from archgraph.diagnosis.finding import Finding
+from archgraph.diagnosis.result import Diagnosis
+
+__all__ = [
+    "Diagnosis",
+    "Expectation",
+    "Finding",
+    "diagnose",
+    "diagnose_pass",
+    "outcome",
+    "parse_expectation",
+]
