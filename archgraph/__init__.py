@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from archgraph.errors import ArchgraphError, SpecError
     from archgraph.gradient import decompose, run_once
     from archgraph.graph import Graph, GraphBuilder, Term, learnable
+    from archgraph.measurement import measure
     from archgraph.module import compile, source
     from archgraph.ops import opaque
     from archgraph.ops.calls import parse_call as op
@@ -57,6 +58,7 @@ _HOMES: Final = {
     "learnable": "graph",
     "list_paths": "paths",
     "load": "spec",
+    "measure": "measurement",
     "op": "ops.calls",
     "opaque": "ops",
     "parse": "spec",
@@ -93,6 +95,7 @@ __all__ = [
     "learnable",
     "list_paths",
     "load",
+    "measure",
     "op",
     "opaque",
     "parse",
