@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from archgraph.checking import check
+    from archgraph.checking import check, check_statistics
     from archgraph.errors import ArchgraphError, SpecError
     from archgraph.gradient import decompose, run_once
     from archgraph.graph import Graph, GraphBuilder, Term, learnable
@@ -46,6 +46,7 @@ _HOMES: Final = {
     "SpecError": "errors",
     "Term": "graph",
     "check": "checking",
+    "check_statistics": "checking",
     "compile": "module",
     "count_histograms": "paths",
     "count_paths": "paths",
@@ -83,6 +84,7 @@ __all__ = [
     "SpecError",
     "Term",
     "check",
+    "check_statistics",
     "compile",
     "count_histograms",
     "count_paths",

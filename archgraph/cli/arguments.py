@@ -145,10 +145,21 @@ def _analysis_verbs(verbs: Any) -> None:
     _measured(derive, batch=1)
     _predict_verb(verbs)
     _measure_verb(verbs)
-    check = _verb(verbs, "check", "analysis", "Hold the path sum against autograd.")
+    check = _verb(
+        verbs, "check", "analysis", "Hold paths against autograd, and predictions against networks."
+    )
     _measured(check)
     check.add_argument("--train", action="store_true", help="in train mode")
     check.add_argument("--budget", type=_count, metavar="N", help="most paths to split")
+    check.add_argument(
+        "--statistics",
+        action=argparse.BooleanOptionalAction,
+        help="hold the predicted gradients against those of real networks, too (default where "
+        "that takes a few seconds)",
+    )
+    check.add_argument(
+        "--networks", type=_count, metavar="N", help="how many are predicted and drawn for that"
+    )
     _decompose_verb(verbs)
     render = _verb(verbs, "render", "analysis", "Draw the network, or a gradient's paths.")
     _wrt(render, required=False)
