@@ -9,11 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from archgraph.checking import check
+    from archgraph.checking import check, check_statistics
     from archgraph.diagnosis import diagnose
     from archgraph.errors import ArchgraphError, SpecError
     from archgraph.gradient import decompose, run_once
     from archgraph.graph import Graph, GraphBuilder, Term, learnable
+    from archgraph.measurement import measure
     from archgraph.module import compile, source
     from archgraph.ops import opaque
     from archgraph.ops.calls import parse_call as op
@@ -46,6 +47,7 @@ _HOMES: Final = {
     "SpecError": "errors",
     "Term": "graph",
     "check": "checking",
+    "check_statistics": "checking",
     "compile": "module",
     "count_histograms": "paths",
     "count_paths": "paths",
@@ -59,6 +61,7 @@ _HOMES: Final = {
     "learnable": "graph",
     "list_paths": "paths",
     "load": "spec",
+    "measure": "measurement",
     "op": "ops.calls",
     "opaque": "ops",
     "parse": "spec",
@@ -83,6 +86,7 @@ __all__ = [
     "SpecError",
     "Term",
     "check",
+    "check_statistics",
     "compile",
     "count_histograms",
     "count_paths",
@@ -96,6 +100,7 @@ __all__ = [
     "learnable",
     "list_paths",
     "load",
+    "measure",
     "op",
     "opaque",
     "parse",

@@ -53,8 +53,9 @@ def run_derive(arguments: argparse.Namespace) -> int:
 
 
 def run_check(arguments: argparse.Namespace) -> int:
-    """Hold the path sum against autograd; the exit code says whether it held."""
+    """Hold paths against autograd and predictions against networks; the exit code says if both."""
     from archgraph.checking import check
+    from archgraph.cli.statistics import check_predictions, print_statistics, statistics_json
 
     graph = load_spec(arguments)
     budget = {} if arguments.budget is None else {"budget": arguments.budget}
@@ -68,11 +69,13 @@ def run_check(arguments: argparse.Namespace) -> int:
             progress=report,
             **budget,
         )
+    found = check_predictions(graph, arguments)
     if arguments.json:
-        print_json(result.to_dict())
+        print_json({**result.to_dict(), **statistics_json(found)})
     else:
         _print_check(graph, result)
-    return 0 if result.ok else 1
+        print_statistics(found, arguments)
+    return 0 if result.ok and (found is None or found.ok) else 1
 
 
 def _print_check(graph: Graph, result: Check) -> None:

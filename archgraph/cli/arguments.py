@@ -153,10 +153,22 @@ def _analysis_verbs(verbs: Any) -> None:
     derive.add_argument("--numbers", action="store_true", help="put in the numbers of one pass")
     _measured(derive, batch=1)
     _predict_verb(verbs)
-    check = _verb(verbs, "check", "analysis", "Hold the path sum against autograd.")
+    _measure_verb(verbs)
+    check = _verb(
+        verbs, "check", "analysis", "Hold paths against autograd, and predictions against networks."
+    )
     _measured(check)
     check.add_argument("--train", action="store_true", help="in train mode")
     check.add_argument("--budget", type=_count, metavar="N", help="most paths to split")
+    check.add_argument(
+        "--statistics",
+        action=argparse.BooleanOptionalAction,
+        help="hold the predicted gradients against those of real networks, too (default where "
+        "that takes a few seconds)",
+    )
+    check.add_argument(
+        "--networks", type=_count, metavar="N", help="how many are predicted and drawn for that"
+    )
     _decompose_verb(verbs)
     _diagnose_verb(verbs)
     render = _verb(verbs, "render", "analysis", "Draw the network, or a gradient's paths.")
@@ -190,6 +202,31 @@ def _predict_verb(verbs: Any) -> None:
         help="keep the paths apart by their number of these",
     )
     _wrt(predict, required=False)
+
+
+def _measure_verb(verbs: Any) -> None:
+    measure = _verb(verbs, "measure", "measurement", "Measure gradients in networks drawn for it.")
+    measure.add_argument(
+        "--networks", type=_count, default=100, metavar="N", help="how many (default 100)"
+    )
+    measure.add_argument("--batch", type=_count, default=4, metavar="N", help="batch size")
+    measure.add_argument("--seed", type=int, default=0, metavar="N", help="of the first network")
+    measure.add_argument("--dtype", choices=("float64", "float32"), default="float64")
+    measure.add_argument(
+        "--eval", action="store_true", help="in eval mode: no dropout, no statistics of the batch"
+    )
+    for name, default, what in (
+        ("vanishing", 1e-7, "gradients of a norm below X"),
+        ("exploding", 1e3, "gradients of a norm above X"),
+        ("relative-vanishing", 1e-3, "elements below X times those at the end"),
+        ("relative-exploding", 1e3, "elements above X times those at the end"),
+        ("dead", 0.9, "activations of which this part of the units is dead"),
+        ("saturated", 0.5, "activations of which this part of the elements is saturated"),
+    ):
+        measure.add_argument(
+            f"--{name}", type=_positive, metavar="X", help=f"report {what} (default {default:g})"
+        )
+    _wrt(measure, required=False)
 
 
 def _decompose_verb(verbs: Any) -> None:
@@ -290,4 +327,14 @@ def _count(text: str) -> int:
         number = 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return number
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
     return number

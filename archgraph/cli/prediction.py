@@ -6,7 +6,7 @@ import argparse
 import math
 from typing import TYPE_CHECKING
 
-from archgraph.cli.printing import print_json, print_table, say
+from archgraph.cli.printing import number, print_json, print_table, say
 from archgraph.cli.progress import progress
 from archgraph.cli.specs import load_spec
 
@@ -54,10 +54,10 @@ def _print_nodes(found: Prediction) -> None:
     rows = [
         [
             name,
-            _number(node.energy),
-            _number(node.standard_error, 2),
+            number(node.energy),
+            number(node.standard_error, 2),
             f"{10 * math.log10(node.energy):.1f}" if node.energy else "",
-            _number(node.bound, 2),
+            number(node.bound, 2),
             node.method,
         ]
         for name, node in found.nodes.items()
@@ -66,13 +66,9 @@ def _print_nodes(found: Prediction) -> None:
         columns.append(f"by {found.grade}")
         for row in rows:
             grades = found.grades.get(str(row[0]), {})
-            row.append(", ".join(f"{k}: {_number(energy, 3)}" for k, energy in grades.items()))
+            row.append(", ".join(f"{k}: {number(energy, 3)}" for k, energy in grades.items()))
     print_table(columns, rows, right=columns[1:5])
     for note in dict.fromkeys(node.note for node in found.nodes.values() if node.note):
         names = [name for name, node in found.nodes.items() if node.note == note]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         say(f"{', '.join(names[:3])}{more}: {note}")
-
-
-def _number(value: float | None, digits: int = 4) -> str:
-    return "" if value is None else f"{value:.{digits}g}"

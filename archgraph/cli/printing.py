@@ -13,7 +13,7 @@ from archgraph.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["console", "print_json", "print_table", "say", "warn", "write_text"]
+__all__ = ["console", "number", "print_json", "print_table", "say", "warn", "write_text"]
 
 
 def warn(text: str) -> None:
@@ -24,6 +24,11 @@ def warn(text: str) -> None:
 def say(text: str = "") -> None:
     """Print a line of the answer."""
     print(text)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Return a number to so many digits, or nothing where there is none."""
+    return "" if value is None else f"{value:.{digits}g}"
 
 
 def print_json(value: Any) -> None:

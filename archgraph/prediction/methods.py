@@ -13,13 +13,14 @@ import torch
 
 from archgraph.errors import UsageError
 from archgraph.graph import Graph
+from archgraph.measurement import reference_of
 from archgraph.prediction.bounds import bound_gradients
 from archgraph.prediction.cost import Cost, cost_of
-from archgraph.prediction.draws import draw_networks
+from archgraph.prediction.draws import sweep_networks
 from archgraph.prediction.plan import CoreKind, Plan, make_plan
 from archgraph.prediction.population import Population
 from archgraph.prediction.results import Method, Prediction
-from archgraph.prediction.summary import reference_of, summarize
+from archgraph.prediction.summary import summarize
 from archgraph.prediction.sweep import Grade, Sweep, sweep
 
 __all__ = ["choose_method", "predict"]
@@ -133,8 +134,13 @@ def predict(
             run = _limit if chosen == "limit" else _finite
             found = run(plan, samples, grade, progress, batch=batch, seed=seed, train=train)
         elif chosen == "draws":
-            found = draw_networks(
-                graph, networks=samples or REAL, batch=batch, seed=seed, train=train
+            found = sweep_networks(
+                graph,
+                networks=samples or REAL,
+                batch=batch,
+                seed=seed,
+                train=train,
+                progress=progress,
             )
     return summarize(
         plan,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from archgraph.errors import TargetError
 from archgraph.graph import Graph
+from archgraph.measurement.results import plain, record_of
+from archgraph.measurement.shares import composed_shares
 from archgraph.prediction.sweep import Grade
 
 __all__ = ["EdgePrediction", "Method", "NodePrediction", "ParameterPrediction", "Prediction"]
@@ -94,32 +95,15 @@ class Prediction:
     def shares(self, wrt: str) -> dict[str, float]:
         """Return the predicted share of every edge in ‖∂L/∂wrt‖², by edge id.
 
-        What reaches a node on its way from `wrt` goes on along each out-edge in the proportion of
-        that edge's share in the node's own gradient: exact for the edges out of `wrt`, and for the
-        others as far as paths through different weights do not interfere, as in wide networks.
-        The shares of any set of edges that every path crosses once add up to 1.
-
         Args:
-            wrt: A node or an input.
+            wrt: A node or an input; see `composed_shares`.
 
         Raises:
-            TargetError: there is no such node.
+            TargetError: there is no such node, or the method gives no shares.
         """
-        start = self.graph.position(wrt)
         if not self.edges:
             raise TargetError(f"the method '{self.method}' gives no shares")
-        flow = {start: 1.0}
-        found: dict[str, float] = {}
-        for position in range(start, len(self.graph.nodes)):
-            amount = flow.get(position, 0.0)
-            for index in self.graph.gradient_out_of[position] if amount else ():
-                edge = self.graph.edges[index]
-                part = self.edges.get(edge.id)
-                share = amount * (part.share or 0.0) if part is not None else 0.0
-                found[edge.id] = share
-                target = self.graph.targets[index]
-                flow[target] = flow.get(target, 0.0) + share
-        return found
+        return composed_shares(self.graph, {k: e.share for k, e in self.edges.items()}, wrt)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form; numbers that are not finite are null."""
@@ -128,27 +112,19 @@ class Prediction:
             "method": self.method,
             "reason": self.reason,
             "reference": self.reference,
-            "reference_energy": _plain(self.reference_energy),
+            "reference_energy": plain(self.reference_energy),
             "samples": self.samples,
             "batch": self.batch,
             "seed": self.seed,
             "train": self.train,
-            "nodes": {name: _record(node) for name, node in self.nodes.items()},
-            "parameters": {name: _record(item) for name, item in self.parameters.items()},
-            "edges": {name: _record(edge) for name, edge in self.edges.items()},
+            "nodes": {name: record_of(node) for name, node in self.nodes.items()},
+            "parameters": {name: record_of(item) for name, item in self.parameters.items()},
+            "edges": {name: record_of(edge) for name, edge in self.edges.items()},
         }
         if self.grade is not None:
             result["grade"] = self.grade
             result["grades"] = {
-                name: {str(k): _plain(energy) for k, energy in energies.items()}
+                name: {str(k): plain(energy) for k, energy in energies.items()}
                 for name, energies in self.grades.items()
             }
         return result
-
-
-def _record(item: Any) -> dict[str, Any]:
-    return {name: _plain(getattr(item, name)) for name in item.__slots__}
-
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

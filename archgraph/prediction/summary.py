@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import torch
 
 from archgraph.graph import Graph, Node
+from archgraph.measurement import reference_of
+from archgraph.measurement.estimates import Estimate, log_mean, mean, ratio, root_mean
 from archgraph.prediction.bounds import Bounds
 from archgraph.prediction.plan import Plan
 from archgraph.prediction.results import (
@@ -17,16 +19,9 @@ from archgraph.prediction.results import (
     ParameterPrediction,
     Prediction,
 )
-from archgraph.prediction.statistics import Estimate, log_mean, mean, ratio, root_mean
 from archgraph.prediction.sweep import Grade, Sweep
 
-__all__ = ["reference_of", "summarize"]
-
-
-def reference_of(graph: Graph) -> str:
-    """Return the output that energies are relative to: the last one in the graph's order."""
-    outputs = {name for _, name in graph.outputs} | {term.of for term in graph.loss}
-    return max(outputs, key=lambda name: graph.positions[name])
+__all__ = ["summarize"]
 
 
 def summarize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 __all__ = ["Estimate", "log_mean", "mean", "ratio", "root_mean"]
@@ -58,8 +57,3 @@ def _error(sample: Tensor) -> float | None:
         return None
     error = float(sample.std() / math.sqrt(len(sample)))
     return error if math.isfinite(error) else None
-
-
-def concatenated(parts: list[Tensor]) -> Tensor:
-    """Return the values of several populations as one sample."""
-    return torch.cat(parts)
