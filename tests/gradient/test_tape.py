@@ -127,7 +127,7 @@ def test_a_layer_that_fails_is_an_error_of_ours():
         return value
 
     graph = strange(fails_in_float64)
-    with pytest.raises(GradientError, match="cannot be run and differentiated: no such luck"):
+    with pytest.raises(GradientError, match=r"^'f' cannot be run: no such luck"):
         recorded(graph)
 
 
