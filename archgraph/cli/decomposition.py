@@ -13,6 +13,7 @@ from archgraph.cli.progress import progress
 from archgraph.cli.specs import load_spec
 from archgraph.errors import UsageError
 from archgraph.graph import Graph
+from archgraph.paths.walk import walk
 
 if TYPE_CHECKING:
     from archgraph.gradient import Decomposition, Headline, Part
@@ -25,9 +26,13 @@ UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 def run_decompose(arguments: argparse.Namespace) -> int:
     """Split one measured gradient exactly."""
     from archgraph.gradient import decompose, run_once
+    from archgraph.gradient.tree import DEFAULT_BUDGET, within_budget
 
     graph = load_spec(arguments)
     by = _degrees(graph, arguments.degree) if arguments.degree else arguments.by
+    paths = walk(graph, arguments.wrt, arguments.of)  # so that a wrong name costs no pass
+    if by == "path" and arguments.top is None:
+        within_budget(paths, arguments.budget or DEFAULT_BUDGET)
     with progress("nodes") as report:
         tape = run_once(
             graph,

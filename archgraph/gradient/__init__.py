@@ -13,6 +13,7 @@ from archgraph.gradient.recording import autograd, record
 from archgraph.gradient.splitting import decompose, path_gradients
 from archgraph.gradient.tape import Cotangents, Pull, Tape
 from archgraph.gradient.tolerance import TOLERANCES, Tolerance, as_dtype, tolerance_of
+from archgraph.gradient.tree import path_gradient
 
 __all__ = [
     "TOLERANCES",
@@ -34,6 +35,7 @@ __all__ = [
     "evaluate",
     "fold_edges",
     "headline",
+    "path_gradient",
     "path_gradients",
     "record",
     "run_once",

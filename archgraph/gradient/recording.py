@@ -13,7 +13,7 @@ from archgraph.gradient import merging
 from archgraph.gradient.bundle import Bundle, differentiable
 from archgraph.gradient.cell import Cell, ParameterUse, Port, Scaling, as_elements, call_layer
 from archgraph.gradient.environment import RandomState, forked, prepared, preserved_buffers
-from archgraph.gradient.reference import may_overwrite, run
+from archgraph.gradient.reference import Reference, may_overwrite, run
 from archgraph.gradient.tape import Tape
 from archgraph.gradient.verification import verify
 from archgraph.graph import LOSS, Edge, Graph, Node
@@ -55,11 +55,22 @@ def record(
             torch.manual_seed(seed)
         tape.random_start = RandomState.now(device)
         with preserved_buffers(module):
-            reference = run(graph, module, batch)
+            reference = _reference(tape)
         tape.random_states = reference.random_states
         _Recorder(tape).record()
     verify(tape, reference)
     return tape
+
+
+def _reference(tape: Tape) -> Reference:
+    """Run the module in one piece; where torch refuses that, name the layer at which it does."""
+    try:
+        return run(tape.graph, tape.module, tape.batch)
+    except GradientError:
+        alone = Tape(tape.graph, tape.module, tape.batch, train=tape.train)
+        _Recorder(alone).record()
+        alone.cotangents()
+        raise
 
 
 def autograd(tape: Tape, wrt: str, *, of: str = LOSS, seed: Tensor | None = None) -> Bundle:
@@ -150,7 +161,7 @@ class _Recorder:
                 ports = self._ports(node, terms)
                 outputs = as_elements(self._layer(node, ports, layer))
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            raise GradientError(f"{node.name!r} cannot be run alone: {error}") from error
+            raise GradientError(f"{node.name!r} cannot be run: {error}") from error
         in_op = {use: t for use, t in parameters.items() if use[1] is None or node.kind == "loss"}
         carries = frozenset(e for e, term in terms.items() if self._carries(e, term[0]))
         scales = {} if node.kind == "loss" else self._scales(parameters, ports)

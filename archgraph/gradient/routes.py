@@ -14,7 +14,7 @@ from archgraph.graph import Graph
 from archgraph.paths.target import Target, resolve
 from archgraph.paths.walk import Walk
 
-__all__ = ["entering", "gradient_at", "own_hops", "received", "uncancelled"]
+__all__ = ["entering", "gradient_at", "impassable", "own_hops", "received", "uncancelled"]
 
 
 def entering(paths: Walk) -> dict[int, list[int]]:
@@ -56,6 +56,18 @@ def _elements(graph: Graph, target: Target) -> dict[str, int]:
     for name in target.parameters:
         first.setdefault(shared.get(name, name), name)
     return {name: i for i, name in enumerate(first.values())}
+
+
+def impassable(tape: Tape, paths: Walk) -> list[str]:
+    """Return the nodes on paths whose op gives what torch does not differentiate, in order."""
+    names = []
+    for position in reversed(paths.order):
+        if position < len(tape.cells) and position != paths.start:
+            cell = tape.cells[position]
+            reads = any(port.leaf.requires_grad for port in cell.ports.values())
+            if reads and not any(value.requires_grad for value in cell.outputs.values()):
+                names.append(paths.names[position])
+    return names
 
 
 def received(

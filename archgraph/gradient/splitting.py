@@ -17,7 +17,7 @@ from archgraph.gradient.grouping import GRADES, by_grade
 from archgraph.gradient.headline import headline
 from archgraph.gradient.heaviest import Heaviest, heaviest_paths
 from archgraph.gradient.parts import Decomposition, Part, cancelling
-from archgraph.gradient.routes import gradient_at, uncancelled
+from archgraph.gradient.routes import gradient_at, impassable, uncancelled
 from archgraph.gradient.tape import OnceOnlyError, Tape
 from archgraph.gradient.tolerance import tolerance_of
 from archgraph.gradient.tree import (
@@ -104,9 +104,10 @@ def decompose(
         progress: Called with (done, in all): paths by path, else nodes.
 
     Returns:
-        The parts. Shares by path, grade and loss add up to 1, and so do those of edges that every
-        path crosses once; a share may be negative or above 1 where parts cancel. A grade that no
-        path has is left out: it is exactly zero.
+        The parts, and a note on what a reader must know: that g is zero, that parts cancel, or that
+        torch does not differentiate an op on the way. Shares by path, grade and loss add up to 1,
+        and so do those of edges that every path crosses once; a share may be negative or above 1
+        where parts cancel. A grade that no path has is left out: it is exactly zero.
 
     Raises:
         UsageError: `by` is something else.
@@ -139,9 +140,25 @@ def decompose(
         close = suggest(by, choices)
         hint = f"; did you mean {close!r}?" if close else ""
         raise UsageError(f"a gradient is split by {', '.join(choices)}, not by {by!r}{hint}")
+    stopped = _stopped(impassable(tape, walk(tape.graph, wrt, of)))
+    if stopped:
+        found = replace(found, note=f"{found.note}; {stopped}" if found.note else stopped)
     if not headlines:
         return found
     return _with_headline(found, tape, of, seed, flow)
+
+
+def _stopped(names: list[str]) -> str | None:
+    """Say where paths end in an op that torch does not differentiate."""
+    if not names:
+        return None
+    listed = ", ".join(repr(name) for name in names[:3])
+    if len(names) > 3:
+        listed += f" and {len(names) - 3} more"
+    return (
+        f"torch does not differentiate {listed}, so that the paths through "
+        f"{'it' if len(names) == 1 else 'them'} carry nothing"
+    )
 
 
 def _with_headline(

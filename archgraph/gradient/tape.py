@@ -190,7 +190,8 @@ class Tape:
 
     def _refusal(self, position: int, error: Exception) -> GradientError:
         name = self.graph.nodes[position].name
-        return GradientError(f"{name!r} cannot be differentiated: {error}")
+        reason = str(error).partition(" Hint:")[0]  # which is for those who wrote the op
+        return GradientError(f"{name!r} cannot be differentiated: {reason}")
 
     def uses(self, position: int) -> tuple[ParameterUse, ...]:
         """Return the parameters that a node uses, its edges' learnable λ included."""

@@ -59,10 +59,13 @@ def test_every_split_prints_a_table(capsys, by):
     assert "share" in text or "by skips" in text
 
 
-def test_the_heaviest_of_too_many(capsys):
+def test_the_heaviest_of_too_many(capsys, monkeypatch):
+    monkeypatch.setattr("archgraph.gradient.run_once", None)  # said before anything is run
     error = refused(capsys, "preact_resnet", "--set", "depth=56", "--wrt", "conv1", "--by", "path")
     assert "134,217,728 paths lead from 'conv1' to 'L'" in error
     assert "by edge, weights or branches" in error
+    assert "did you mean 'conv1'" in refused(capsys, "preact_resnet", "--wrt", "conv11")
+    monkeypatch.undo()
     text = run(capsys, "scaled_residual", "--wrt", "x0", "--by", "path", "--top", 2)
     assert "2 of 256 paths: no other has a larger norm" in text
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from itertools import pairwise
 
 import pytest
@@ -269,38 +268,3 @@ def test_the_histogram_of_paths_stands_beside_the_shares():
     found = decompose(recorded(graph), "conv1.weight", "weights")
     counts = count_histograms(graph, "conv1.weight").weights
     assert {part.key: part.paths for part in found.parts} == counts
-
-
-def test_branches_of_a_wide_random_network_are_binomial():
-    """THEORY.md §2: with x ← λx + F(x) and T = 1, E‖g_k‖² is Binomial(L, T/(λ² + T)).
-
-    Error: 3 standard errors over 24 networks, and 1.5·Σ 1/fan for the width; nine grades at three
-    standard errors would fail by chance once in 40 tries, the seeds are fixed.
-    """
-    blocks, width, lam = 8, 256, 0.5
-    b = GraphBuilder("preactivation")
-    state = b.input("x", (width,))
-    for i in range(blocks):
-        value = b.layer(f"a{i}", call("ReLU()"), [state])
-        value = b.layer(f"F{i}", call(f"Linear({width}, bias=False)"), [value])
-        state = b.layer(f"s{i}", None, [value, Term(state, Scale(lam))])
-    graph = b.build()
-    from archgraph.gradient import record
-    from tests.gradient.networks import made
-
-    shares = defaultdict(list)
-    for seed in range(24):
-        module, drawn = made(graph, seed=seed, batch=1)
-        torch.manual_seed(1000 + seed)
-        for parameter in module.parameters():
-            torch.nn.init.normal_(parameter, std=math.sqrt(2 / width))
-        found = decompose(record(graph, module, drawn), "x", "branches", headlines=False)
-        for part in found.parts:
-            shares[part.key].append(part.norm**2)
-    taken = 1 / (lam**2 + 1)
-    readout = width * (lam**2 + 1) ** blocks
-    for k, energies in shares.items():
-        values = torch.tensor(energies, dtype=torch.float64) / readout
-        law = math.comb(blocks, k) * taken**k * (1 - taken) ** (blocks - k)
-        error = 3 * float(values.std()) / math.sqrt(len(values)) + 1.5 * blocks / width * law
-        assert abs(float(values.mean()) - law) <= error

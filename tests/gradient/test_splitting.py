@@ -278,3 +278,47 @@ def test_paths_through_either_element_of_a_tuple():
     weight = tape.module.get_parameter("a.weight").detach()
     left = 2 * (readout @ weight + readout)
     torch.testing.assert_close(total, torch.cat([left, 2 * x[:, 2:] * readout], 1))
+
+
+@pytest.mark.parametrize("by", ["path", "edge", "node", "branches"])
+def test_an_op_that_is_not_differentiated_is_named(by):
+    b = GraphBuilder("stopped")
+    b.input("x", (4,))
+    b.layer("a", call("Linear(4)"), ["x"])
+    b.layer("cut", lambda value: value.detach() * 2, ["a"])
+    b.layer("index", lambda value: value.argmax(-1), ["a"])
+    b.layer("e", call("Embedding(4, 4)"), ["index"])
+    b.layer("y", None, ["cut", "e", "a"])
+    found = decompose(recorded(b.build()), "x", by)
+    assert found.note == (
+        "torch does not differentiate 'cut', 'index', so that the paths through them carry nothing"
+    )
+    if by in ("path", "branches"):
+        assert sum(part.share for part in found.parts) == pytest.approx(1)
+
+
+def test_where_nothing_passes_the_gradient_is_zero():
+    b = GraphBuilder("stopped")
+    b.input("x", (4,))
+    b.layer("a", call("Linear(4)"), ["x"])
+    b.layer("y", lambda value: value.detach(), ["a"])
+    found = decompose(recorded(b.build()), "x", "edge")
+    assert found.note == (
+        "∂L/∂x is exactly zero, so shares are not defined; torch does not differentiate 'y', so "
+        "that the paths through it carry nothing"
+    )
+
+
+class NoDerivative(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value):
+        return value * 2
+
+
+def test_an_op_without_a_derivative_is_named():
+    b = GraphBuilder("none")
+    b.input("x", (4,))
+    b.layer("a", call("Linear(4)"), ["x"])
+    b.layer("custom", lambda value: NoDerivative.apply(value), ["a"])
+    with pytest.raises(GradientError, match=r"^'custom' cannot be differentiated: You must impl"):
+        recorded(b.build())
