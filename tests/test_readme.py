@@ -1,69 +1,63 @@
-"""Every block of the README runs, and prints what the README says."""
+"""Every block of the README and of the pages in docs/ runs, and prints what stands there."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import torch
 
 import archgraph
 from archgraph.cli import main
+from tests.documents import Document, assert_shows
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.S)
-SPECS = [text for kind, text in BLOCKS if kind == "yaml"]
-SPEC = SPECS[0]
-SESSIONS = [
-    (command.strip(), expected)
-    for kind, text in BLOCKS
-    if kind == "console"
-    for command, _, expected in (part.partition("\n") for part in text.split("$ ")[1:])
-]
-PYTHON = [text for kind, text in BLOCKS if kind == "python"]
+ROOT = Path(__file__).parent.parent
+README = Document(ROOT / "README.md")
+NOTES = Document(ROOT / "docs" / "notes.md")
+DOCUMENTS = {"README": README, "notes": NOTES}
+
+torch.set_num_threads(1)
+
+
+def each(part: str) -> list[object]:
+    """Return every document with every one of its specs, sessions or programs."""
+    return [
+        pytest.param(document, item, id=f"{name}-{i}")
+        for name, document in DOCUMENTS.items()
+        for i, item in enumerate(getattr(document, part), 1)
+    ]
 
 
 @pytest.fixture(autouse=True)
 def _folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("tiny.yaml").write_text(SPEC, encoding="utf-8")
-    Path("typo.yaml").write_text(SPEC.replace("Sigmoid", "Sigmod"), encoding="utf-8")
-
-
-def assert_shows(printed, expected):
-    """Compare line by line; a line with … stands for anything from there on."""
-    lines = [line.rstrip() for line in printed.splitlines()]
-    at = 0
-    for line in expected.rstrip().splitlines():
-        if line == "…":
-            continue
-        start = line.rstrip("…")
-        found = next(
-            (
-                i
-                for i in range(at, len(lines))
-                if lines[i] == line or (start != line and lines[i].startswith(start))
-            ),
-            None,
-        )
-        assert found is not None, f"{line!r} is not printed:\n{printed}"
-        at = found + 1
+    for document in DOCUMENTS.values():
+        document.write_specs(tmp_path)
+    tiny = Path("tiny.yaml").read_text(encoding="utf-8")
+    Path("typo.yaml").write_text(tiny.replace("Sigmoid", "Sigmod"), encoding="utf-8")
 
 
 def test_there_are_blocks():
-    assert (len(SESSIONS), len(PYTHON), len(SPECS)) == (5, 2, 2)
+    assert (len(README.sessions), len(README.programs), len(README.specs)) == (5, 2, 2)
+    headings = re.findall(r"^## (\d+)\. ", NOTES.text, flags=re.M)
+    assert headings == [str(n) for n in range(1, 17)]
+    for section in NOTES.text.split("\n## ")[1:]:
+        assert "```console" in section or "```python" in section, section.splitlines()[0]
 
 
-@pytest.mark.parametrize("text", SPECS)
-def test_specs(text):
+@pytest.mark.parametrize(("document", "text"), each("specs"))
+def test_specs(document, text):
     graph = archgraph.parse(text)
     assert not graph.warnings
     assert archgraph.check(graph, batch=2).ok
 
 
-@pytest.mark.parametrize(("command", "expected"), SESSIONS)
-def test_console(command, expected, capsys):
-    program, *arguments = command.split()
+@pytest.mark.parametrize(("document", "session"), each("sessions"))
+def test_console(document, session, capsys):
+    command, expected = session
+    program, *arguments = shlex.split(command)
     assert program == "archgraph"
     code = main(arguments)
     printed = capsys.readouterr()
@@ -71,13 +65,13 @@ def test_console(command, expected, capsys):
     assert_shows(printed.out + printed.err, expected)
 
 
-@pytest.mark.parametrize("text", PYTHON)
-def test_python(text):
-    exec(compile(text, "README.md", "exec"), {})
+@pytest.mark.parametrize(("document", "text"), each("programs"))
+def test_python(document, text):
+    exec(compile(text, document.path.name, "exec"), {})
 
 
 def test_every_verb_is_in_the_table():
     from archgraph.cli.arguments import _build
 
     for verb in _build().get_default("verbs"):
-        assert re.search(rf"^\|.*`{verb}[ `]", README, flags=re.M), verb
+        assert re.search(rf"^\|.*`{verb}[ `]", README.text, flags=re.M), verb
