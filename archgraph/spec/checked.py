@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from archgraph.errors import Problem, suggest
-from archgraph.spec.document import Document, to_plain
+from archgraph.spec.document import Document
 from archgraph.spec.model import (
     BlockModel,
     EdgeModel,
@@ -19,6 +19,7 @@ from archgraph.spec.model import (
     LossModel,
     SpecModel,
 )
+from archgraph.spec.tree import to_plain
 
 __all__ = ["Checked", "check", "check_library"]
 

@@ -13,7 +13,7 @@ from archgraph.expression import Number
 from archgraph.graph.core import Graph
 from archgraph.graph.records import Edge, LossTerm, Node, Scale
 from archgraph.ops.op import OpCall, format_value
-from archgraph.spec.document import scalar_value
+from archgraph.spec.tree import scalar_value
 
 __all__ = ["dump"]
 

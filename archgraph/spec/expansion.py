@@ -13,12 +13,13 @@ from archgraph.graph.instances import Instance
 from archgraph.graph.records import Edge, Node
 from archgraph.ops import catalogue
 from archgraph.ops.op import Op
-from archgraph.spec.document import Document, Limits, Scalar, texts
+from archgraph.spec.document import Document, Limits
 from archgraph.spec.lower import Lowered
 from archgraph.spec.model import SpecModel
 from archgraph.spec.names import MODULE_ATTRIBUTES, name_problem
 from archgraph.spec.scope import Bound, Path, Scope
 from archgraph.spec.template import Template
+from archgraph.spec.tree import Scalar, texts
 from archgraph.spec.values import Reading
 
 __all__ = ["Doubt", "Expansion"]

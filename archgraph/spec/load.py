@@ -13,9 +13,10 @@ from archgraph.graph.core import Graph
 from archgraph.ops import catalogue
 from archgraph.ops.op import Op
 from archgraph.spec.checked import check
-from archgraph.spec.document import Limits, parse_document, plain_number, scalar_value
+from archgraph.spec.document import Limits, parse_document
 from archgraph.spec.expand import expand
 from archgraph.spec.template import read_templates
+from archgraph.spec.tree import plain_number, scalar_value
 
 __all__ = ["find_spec", "load", "parse", "parse_setting", "zoo"]
 

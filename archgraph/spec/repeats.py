@@ -11,11 +11,11 @@ from typing import Any
 from archgraph.expression import ExpressionError, evaluate, parse
 from archgraph.graph.instances import Instance, Member
 from archgraph.graph.records import Node
-from archgraph.spec.document import texts
 from archgraph.spec.draft import Draft
 from archgraph.spec.layers import Site, condition, draft_layer, finish, merged, settle
 from archgraph.spec.lower import lower_layer
 from archgraph.spec.scope import Bound
+from archgraph.spec.tree import texts
 from archgraph.spec.values import Concat, Linear, Reading, TensorTerm
 
 __all__ = ["repeat_layer"]

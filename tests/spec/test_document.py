@@ -5,7 +5,8 @@ from fractions import Fraction
 import pytest
 
 from archgraph.errors import SpecError
-from archgraph.spec.document import parse_document, plain_number, scalar_value, to_plain
+from archgraph.spec.document import parse_document
+from archgraph.spec.tree import plain_number, scalar_value, to_plain
 
 
 @pytest.mark.parametrize(
