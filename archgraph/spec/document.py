@@ -11,9 +11,9 @@ import yaml
 from archgraph.errors import Mark, Problem, SpecError
 from archgraph.spec.flow import quote_call
 from archgraph.spec.reading import Limits, Reader
-from archgraph.spec.tree import MapTree, Scalar, SeqTree, Tree
+from archgraph.spec.tree import MapTree, SeqTree, Tree
 
-__all__ = ["Document", "Limits", "MapTree", "Scalar", "SeqTree", "Tree", "parse_document"]
+__all__ = ["Document", "Limits", "parse_document"]
 
 
 @dataclass(frozen=True, slots=True)

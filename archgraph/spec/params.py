@@ -8,7 +8,8 @@ from typing import Any
 
 from archgraph.errors import Problem
 from archgraph.expression import ExpressionError, as_number, evaluate_node, parse
-from archgraph.spec.document import Document, Scalar
+from archgraph.spec.document import Document
+from archgraph.spec.tree import Scalar
 
 __all__ = ["choose", "param_values"]
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from archgraph.errors import Mark, suggest
 from archgraph.expression import ExpressionError, evaluate_node, parse
 from archgraph.ops.op import Op, OpCall
-from archgraph.spec.document import Document, Scalar
+from archgraph.spec.document import Document
 from archgraph.spec.model import EdgeModel, LayerModel
 from archgraph.spec.template import Template
+from archgraph.spec.tree import Scalar
 from archgraph.spec.values import Reading
 
 if TYPE_CHECKING:
