@@ -11,7 +11,7 @@ from archgraph.graph.core import Graph
 from archgraph.graph.instances import Instance, Member
 from archgraph.graph.summary import operation, reading
 
-__all__ = ["Line", "outline"]
+__all__ = ["Line", "called", "outline"]
 
 _Signature: TypeAlias = tuple[object, ...]
 
@@ -86,7 +86,7 @@ class _Outline:
                     yield self._node(depth, f"{member.name}{merge.removeprefix(path)}", merge)
                 yield self._node(depth, member.name, path)
             return
-        what = _called(inner)
+        what = called(inner)
         nodes = tuple(self._inside[path]) if inner.kind == "repeat" else tuple(self._layers(inner))
         reads = tuple(dict.fromkeys(node for _, node, _ in inner.inputs))
         before = self._shown.setdefault(self._structure(inner), path)
@@ -151,8 +151,8 @@ def _inside(outer: Instance, member: Member) -> str:
     return f"{outer.path}.{member.name}" if outer.path else member.name
 
 
-def _called(instance: Instance) -> str:
-    """Return how an instance was called, in words."""
+def called(instance: Instance) -> str:
+    """Return how an instance was called, in words: `unit(c=16)`, `× 4, concat`, `group`."""
     if instance.kind == "block":
         given = dict(instance.texts)
         values = [f"{name}={_short(value)}" for name, value in instance.params if name in given]

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
 from typing import Literal
 
 from archgraph.errors import UsageError
 from archgraph.graph import Graph
 from archgraph.paths import resolve
+from archgraph.picture.blocks import fold_blocks
 from archgraph.picture.emit import Emitter
 from archgraph.picture.flow import Flow, PathRow
 from archgraph.picture.fold import fold
+from archgraph.picture.frames import framed
 from archgraph.picture.panels import footer, title
 from archgraph.picture.routes import Routes
-from archgraph.picture.rows import break_rows, fold_wide
-from archgraph.picture.scene import build_scene
+from archgraph.picture.rows import break_rows, fits_page, fold_wide
+from archgraph.picture.scene import Scene, build_scene
 from archgraph.picture.style import decades
 
 __all__ = ["diagram"]
 
 MAX_PATH_ROWS = 8
+MAX_NODES = 60
+ROW_WIDTH = 14.0
+PAGE_HEIGHT = 9.5
+"""Of the rows, in inches: with title and panels the drawing has about the shape of A4."""
 
 
 def diagram(
@@ -31,8 +39,8 @@ def diagram(
     histogram: Mapping[int, int] | None = None,
     paths: Sequence[PathRow] | None = None,
     direction: Literal["LR", "TB"] = "LR",
-    max_nodes: int = 60,
-    row_width: float = 14.0,
+    max_nodes: int | None = None,
+    row_width: float = ROW_WIDTH,
     norm_range: tuple[float, float] | None = None,
 ) -> str:
     """Return a drawing of a graph as DOT text.
@@ -50,9 +58,9 @@ def diagram(
         paths: Rows of the table of paths; default those of `flow`, else the paths themselves. More
             than eight are not shown.
         direction: `LR` or `TB`.
-        max_nodes: Above this, runs of alike blocks are folded into one box each.
-        row_width: Strips that are wider, in inches, are broken into rows; where nothing lets them
-            be broken, long chains fold.
+        max_nodes: Above this, copies that are alike, straight pieces and blocks are folded into
+            one box each; default 60, and fewer where these would not fit an A4 page.
+        row_width: Strips that are wider, in inches, are broken into rows.
         norm_range: Ends of the colour scale as log₁₀ of a norm, to share it between drawings;
             default the whole decades that hold the norms of this one.
 
@@ -67,7 +75,7 @@ def diagram(
     wrt = _checked_target(graph, wrt, flow)
     routes = Routes(graph, wrt)
     whole = build_scene(graph, flow=flow, shapes=shapes, routes=routes)
-    scene = fold_wide(fold(whole, max_nodes), row_width)
+    scene, frames = _folded(whole, graph, max_nodes, row_width)
     strips = break_rows(scene, row_width)
     scale = norm_range or decades([arc.norm for arc in whole.arcs if arc.norm is not None])
     bars = routes.histogram if histogram is None else histogram
@@ -79,7 +87,7 @@ def diagram(
         wrt=wrt,
         flow=flow,
         count=flow.count if flow and flow.count is not None else sum(bars.values()),
-        notes=[f"{scene.hidden} nodes folded"] if scene.hidden else [],
+        notes=[f"{scene.hidden} of {len(graph.nodes)} nodes folded"] if scene.hidden else [],
     )
     foot = footer(
         strips.scene,
@@ -87,11 +95,50 @@ def diagram(
         flow=flow,
         scale=scale,
         histogram=bars if wrt else {},
-        paths=rows if len(rows) <= MAX_PATH_ROWS else (),
+        paths=_named(rows, scene) if len(rows) <= MAX_PATH_ROWS else (),
     )
-    return Emitter(strips, backward=wrt is not None, flow=flow, scale=scale).emit(
+    return Emitter(strips, backward=wrt is not None, flow=flow, scale=scale, frames=frames).emit(
         graph.name, direction, head, foot
     )
+
+
+def _folded(
+    whole: Scene, graph: Graph, max_nodes: int | None, row_width: float
+) -> tuple[Scene, Mapping[str, str]]:
+    """Return the least folded scene that fits, and the titles of its frames."""
+    limit = MAX_NODES if max_nodes is None else max_nodes
+    found: tuple[Scene, Mapping[str, str]] | None = None
+    for scene in _candidates(whole, graph, limit):
+        found = framed(fold_wide(scene, row_width), graph)
+        if len(found[0].vertices) > limit:
+            continue
+        if max_nodes is not None:
+            break
+        if fits_page(break_rows(found[0], row_width), row_width, PAGE_HEIGHT):
+            break
+    assert found is not None
+    return found
+
+
+def _candidates(whole: Scene, graph: Graph, limit: int) -> Iterator[Scene]:
+    """Yield a scene folded more and more, by its blocks first."""
+    yield whole
+    scene = whole
+    for scene in fold_blocks(whole, graph):
+        yield scene
+    for part in (limit, 2 * limit // 3, limit // 3):
+        yield fold(scene, part)
+
+
+def _named(rows: Sequence[PathRow], scene: Scene) -> list[PathRow]:
+    """Return the rows of the table of paths, in each what a box hides under the box's name."""
+    boxes = {name: vertex.value for vertex in scene.vertices for name in vertex.hides}
+    named = []
+    for row in rows:
+        shown = [key for key, _ in groupby(boxes.get(node, node) for node in row.nodes)]
+        label = " ← ".join(shown) + row.note if row.nodes else row.label
+        named.append(replace(row, label=label))
+    return named
 
 
 def _checked_target(graph: Graph, wrt: str | None, flow: Flow | None) -> str | None:

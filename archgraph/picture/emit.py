@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import takewhile
 
 import graphviz
 
-from archgraph.expression import format_number
-from archgraph.graph import Edge
 from archgraph.picture.flow import Flow
+from archgraph.picture.lettering import on_white, plain, scale_text
 from archgraph.picture.rows import Strips, ranks
 from archgraph.picture.scene import Arc, Scene, Vertex
 from archgraph.picture.style import (
     ALERT,
     FONT,
+    FRAME,
+    FRAME_INK,
     GREY,
     INK,
     NEUTRAL,
@@ -27,12 +28,18 @@ from archgraph.picture.style import (
     number_text,
     percent,
     safe,
-    shorten,
 )
 
 __all__ = ["Emitter"]
 
-_GREEK = {"lam": "λ", "lambda": "λ", "lmbda": "λ", "alpha": "α", "beta": "β", "gamma": "γ"}
+_NOTHING = {
+    "fixedsize": "true",
+    "height": "0",
+    "label": "",
+    "shape": "none",
+    "style": "invis",
+    "width": "0",
+}
 
 
 class Emitter:
@@ -45,16 +52,20 @@ class Emitter:
         backward: bool,
         flow: Flow | None,
         scale: tuple[float, float] | None,
+        frames: Mapping[str, str],
     ) -> None:
         self._scene, self._rows = strips.scene, strips.rows
         self._backward, self._flow, self._scale = backward, flow, scale
+        self._frames = frames
+        self._folded = strips.scene.hidden > 0
         self._ids = _dot_ids(self._scene)
+        self._vertices = {vertex.key: vertex for vertex in self._scene.vertices}
         self._ranks = ranks(self._scene)
         self._spine = _spine(self._scene, self._ranks)
         self._forks = _forks(self._scene)
         self._row_of = {key: i for i, row in enumerate(strips.rows) for key in row}
         self._jumps = self._find_jumps()
-        self._middles = 0
+        self._middles = self._name_middles()
 
     def _find_jumps(self) -> list[tuple[Arc, int, int]]:
         """Return the lines that jump over part of the spine, with the ranks of their ends."""
@@ -67,59 +78,125 @@ class Emitter:
 
     def emit(self, name: str, direction: str, head: str, foot: str) -> str:
         """Return the DOT text, with `head` above the network and `foot` below it."""
-        dot = graphviz.Digraph(name=_plain(name))
+        dot = graphviz.Digraph(name=plain(name))
         dot.attr(
             "graph",
             bgcolor="white",
             fontname=FONT,
-            fontsize="11",
-            label=foot,
-            labeljust="l",
-            labelloc="b",
+            fontsize="10",
             nodesep="0.25",
+            pack="16",
+            # Every row is a component that dot lays out by itself, left-aligned below the last. It
+            # packs before it turns a drawing from left to right, and so upside down.
+            packmode="array_ict1" if direction == "LR" else "array_ilt1",
             pad="0.2",
             rankdir=direction,
             ranksep="0.32",
-            tooltip=_plain(name),
+            tooltip=plain(name),
         )
         dot.attr("node", color="#444444", fillcolor="white", fontname=FONT, fontsize="11")
         dot.attr("node", height="0.3", margin="0.1,0.05", style="filled")
         dot.attr("edge", fontcolor=INK, fontname=FONT, fontsize="9")
         if self._backward:
             dot.attr("edge", arrowhead="none", arrowtail="normal", dir="back")
-        with dot.subgraph(name="cluster_network") as inner:
-            inner.attr(label=f"<{head}>", labeljust="l", labelloc="t", peripheries="0", margin="4")
-            for vertex in self._scene.vertices:
-                inner.node(self._ids[vertex.key], **self._node_attributes(vertex))
-            for arc in self._scene.arcs:
-                self._add_arc(inner, arc, direction)
-            self._stack_rows(inner, direction)
+        panels: list[str | int] = [head, *range(len(self._rows)), foot]
+        for number, panel in enumerate(panels[::-1] if direction == "LR" else panels):
+            with dot.subgraph(name=f"cluster_{number}") as inner:
+                inner.attr(margin="2", peripheries="0")
+                if isinstance(panel, str):
+                    inner.node(f"#panel{number}", label=panel, shape="plain", style="", tooltip=" ")
+                else:
+                    self._add_members(inner, panel, ())
+                    for i, arc in enumerate(self._scene.arcs):
+                        if self._row_of[arc.source] == panel:
+                            self._add_arc(inner, i, arc, direction)
         return str(dot.source)
 
-    def _add_arc(self, dot: graphviz.Digraph, arc: Arc, direction: str) -> None:
-        """Add a line; one that jumps over part of the spine gets its label in its middle.
+    def _add_members(self, dot: graphviz.Digraph, row: int, frame: tuple[str, ...]) -> None:
+        """Add what lies in one frame of a row, and the frames inside it.
 
-        There the label is a node of its own: dot then never draws the line across the spine, whose
-        vertices are one `group`, and the label stands on no line.
+        Lines come later: dot would put the ends of a line into the frame where it is said.
         """
+        depth = len(frame)
+        around = {
+            key: self._vertices[key].scope
+            for key in self._rows[row]
+            if self._vertices[key].scope[:depth] == frame
+        }
+        inner: dict[str, None] = {}
+        for key, scope in around.items():
+            if len(scope) == depth:
+                dot.node(self._ids[key], **self._node_attributes(self._vertices[key]))
+            else:
+                inner.setdefault(scope[depth])
+        for path in inner:
+            with dot.subgraph(name=f"cluster_{row}_{plain(path)}") as box:
+                box.attr(color=FRAME, fontcolor=FRAME_INK, label=plain(self._frames[path]))
+                box.attr(labeljust="l", margin="7", peripheries="1", style="rounded")
+                box.attr(tooltip=plain(path))
+                self._add_members(box, row, (*frame, path))
+        for i, middle in self._middles.items():
+            arc = self._scene.arcs[i]
+            if self._row_of[arc.source] == row and self._home(arc) == frame:
+                self._add_middle(dot, arc, middle)
+
+    def _home(self, arc: Arc) -> tuple[str, ...]:
+        """Return the frames that a line runs in: those around both ends.
+
+        One that enters a frame and jumps over part of what is inside runs in it.
+        """
+        source, target = self._vertices[arc.source].scope, self._vertices[arc.target].scope
+        pairs = takewhile(lambda pair: pair[0] == pair[1], zip(source, target, strict=False))
+        depth = len(list(pairs))
+        low, high = self._ranks[arc.source], self._ranks[arc.target]
+        middle = low + (high - low) // 2
+        while len(target) > depth and self._first_rank(arc, target[depth]) <= middle:
+            depth += 1
+        return target[:depth]
+
+    def _first_rank(self, arc: Arc, path: str) -> int:
+        """Return the lowest rank in a frame, in the row of a line."""
+        row = self._rows[self._row_of[arc.source]]
+        return min(self._ranks[key] for key in row if path in self._vertices[key].scope)
+
+    def _name_middles(self) -> dict[int, str]:
+        """Return a name for the middle of each line that jumps over part of the spine.
+
+        Over a whole frame dot draws a line better without.
+        """
+        found: dict[int, str] = {}
+        for i, arc in enumerate(self._scene.arcs):
+            span = self._ranks[arc.target] - self._ranks[arc.source]
+            plain = self._is_free(arc) and not self._label(arc) and self._jumps_frame(arc)
+            if span > 1 and {arc.source, arc.target} <= self._spine and not plain:
+                found[i] = f"#{len(found) + 1}"  # no vertex is called so: see `_dot_ids`
+        return found
+
+    def _add_middle(self, dot: graphviz.Digraph, arc: Arc, middle: str) -> None:
+        """Add a line's middle, which has its label.
+
+        As it is a node of its own, dot never draws the line across the spine, whose vertices are
+        one `group`, and the label stands on no line.
+        """
+        if label := self._label(arc):
+            text = {"shape": "plain", "style": "", "fontcolor": INK, "fontsize": "9"}
+            dot.node(middle, label=f"< {safe(label)} >", tooltip=self._tooltip(arc), **text)
+        else:
+            dot.node(middle, **_NOTHING)
+        if self._is_free(arc):
+            self._place_above(dot, arc, middle)
+
+    def _add_arc(self, dot: graphviz.Digraph, index: int, arc: Arc, direction: str) -> None:
         source, target = self._ids[arc.source], self._ids[arc.target]
         attributes = self._edge_attributes(arc)
         label = self._label(arc)
-        span = self._ranks[arc.target] - self._ranks[arc.source]
-        if span < 2 or not {arc.source, arc.target} <= self._spine:
+        middle = self._middles.get(index)
+        if middle is None:
             if label:
-                attributes["label"] = _on_white(label, float(attributes.get("penwidth", 1)))
+                attributes["label"] = on_white(label, float(attributes.get("penwidth", 1)))
             dot.edge(source, target, **attributes)
             return
-        self._middles += 1
-        middle = f"#{self._middles}"  # no vertex is called so: see `_dot_ids`
-        if label:
-            text = {"shape": "plain", "style": "", "fontcolor": INK, "fontsize": "9"}
-            dot.node(middle, label=f"< {safe(label)} >", tooltip=attributes["tooltip"], **text)
-        else:
-            dot.node(middle, label="", shape="point", width="0.01", style="invis")
-        if self._is_free(arc):
-            self._place_above(dot, arc, middle)
+        span = self._ranks[arc.target] - self._ranks[arc.source]
         halves = [attributes, attributes | {"dir": "none"}]
         if not self._backward:
             halves.reverse()
@@ -142,29 +219,27 @@ class Emitter:
             for other, a, b in self._jumps
         )
 
+    def _jumps_frame(self, arc: Arc) -> bool:
+        """Whether a frame lies between the ends of a line."""
+        low, high = self._ranks[arc.source], self._ranks[arc.target]
+        depth = len(self._home(arc))
+        return any(
+            low < self._ranks[key] < high and len(self._vertices[key].scope) > depth
+            for key in self._rows[self._row_of[arc.source]]
+        )
+
     def _place_above(self, dot: graphviz.Digraph, arc: Arc, middle: str) -> None:
         """Keep the middle of a line above the spine: so the arcs of a strip look alike."""
         half = (self._ranks[arc.target] - self._ranks[arc.source]) // 2
         rank = self._ranks[arc.source] + half
         row = self._rows[self._row_of[arc.source]]
         spine = [key for key in row if key in self._spine and self._ranks[key] == rank]
-        if not spine:
+        # Inside frames dot may fail on ranks that are given, and end with a segmentation fault.
+        if not spine or any(self._vertices[key].scope for key in row):
             return
         with dot.subgraph() as same:
             same.attr(rank="same")
             same.edge(self._ids[spine[0]], middle, style="invis")
-
-    def _stack_rows(self, dot: graphviz.Digraph, direction: str) -> None:
-        """Keep the rows in order: invisible lines between their first vertices, in one rank."""
-        firsts = [self._ids[row[0]] for row in self._rows]
-        if direction == "LR":
-            firsts.reverse()  # within a rank, dot then counts from the bottom
-        if len(firsts) < 2:
-            return
-        with dot.subgraph() as same:
-            same.attr(rank="same")
-            for above, below in pairwise(firsts):
-                same.edge(above, below, style="invis")
 
     def _node_attributes(self, vertex: Vertex) -> dict[str, str]:
         attributes = dict(SHAPES[vertex.kind])
@@ -187,20 +262,20 @@ class Emitter:
         tooltip = vertex.tooltip or vertex.lines[0]
         if vertex.rms is not None:
             tooltip += f" · gradient per element (rms) {number_text(vertex.rms)}"
-        attributes["tooltip"] = _plain(tooltip)
+        attributes["tooltip"] = plain(tooltip)
         if vertex.node:
-            attributes["id"] = _plain(vertex.node)
+            attributes["id"] = plain(vertex.node)
         if vertex.key in self._spine:
             attributes["group"] = "spine"
         return attributes
 
     def _edge_attributes(self, arc: Arc) -> dict[str, str]:
-        skip = arc.edge is not None and arc.edge.role == "skip"
+        skip = arc.skip
         spine = arc.source in self._spine and arc.target in self._spine
         near = self._ranks[arc.target] - self._ranks[arc.source] == 1
         attributes = {"weight": "100" if spine and near else "1"}
         if arc.id:
-            attributes["id"] = _plain(arc.id)
+            attributes["id"] = plain(arc.id)
         tooltip = self._tooltip(arc)
         attributes |= {"tooltip": tooltip, "labeltooltip": tooltip}
         if not arc.carries:
@@ -220,12 +295,15 @@ class Emitter:
 
     def _label(self, arc: Arc) -> str:
         parts = [arc.port] if arc.port else []
+        if len(arc.joins) > 1:
+            parts.append(f"{len(arc.joins)} edges")
         edge = arc.edge
-        # λ=1 goes without saying, but on the skips of a sum it is what one looks for.
+        # λ=1 goes without saying, but on the skips of a small sum it is what one looks for.
         if edge and (
-            not edge.scale.is_one or (edge.role == "skip" and edge.kind == "add" and arc.carries)
+            not edge.scale.is_one
+            or (arc.skip and edge.kind == "add" and arc.carries and not self._folded)
         ):
-            parts.append(_scale_text(edge))
+            parts.append(scale_text(edge))
         if self._flow and arc.share is not None and arc.carries and arc.source in self._forks:
             parts.append(percent(arc.share))
         return " · ".join(parts)
@@ -233,7 +311,7 @@ class Emitter:
     def _tooltip(self, arc: Arc) -> str:
         parts = [arc.id or f"{arc.source} → {arc.target}"]
         if arc.edge:
-            parts += [_scale_text(arc.edge), arc.edge.role if arc.edge.role != "none" else ""]
+            parts += [scale_text(arc.edge), arc.edge.role if arc.edge.role != "none" else ""]
         if not arc.carries:
             parts.append("carries nothing here")
         elif self._flow:
@@ -241,35 +319,7 @@ class Emitter:
             parts.append(f"‖cotangent‖ {number_text(arc.norm)}" if arc.norm is not None else "")
         if arc.paths is not None:
             parts.append(f"{count_text(arc.paths)} path{'' if arc.paths == 1 else 's'}")
-        return _plain(" · ".join(part for part in parts if part))
-
-
-def _scale_text(edge: Edge) -> str:
-    """Return λ as the spec spells it and its number: `λ=0.9`, `α=0, learnable`."""
-    scale = edge.scale
-    number = format_number(scale.value, 4).replace("-", "−")
-    if scale.learn:
-        name = str(scale.learn).rpartition(".")[2]
-        return f"{_GREEK.get(name, shorten(name, 14))}={number}, learnable"
-    text = scale.text or "lam"
-    if text.isidentifier():
-        return f"{_GREEK.get(text, shorten(text, 14))}={number}"
-    return f"λ={shorten(text, 14)}={number}"
-
-
-def _on_white(text: str, width: float) -> str:
-    """Return a label on white ground, with room below it for half of a line `width` points wide."""
-    return (
-        '<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="1"><TR>'
-        f'<TD BGCOLOR="white">{safe(text)}</TD></TR>'
-        f'<TR><TD HEIGHT="{round(width / 2) + 1}"></TD></TR></TABLE>>'
-    )
-
-
-def _plain(text: str) -> str:
-    """Return text for an attribute that is not HTML-like: no escapes, no control characters."""
-    text = re.sub(r"[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]", "�", text)
-    return str(graphviz.escape(text))
+        return plain(" · ".join(part for part in parts if part))
 
 
 def _dot_ids(scene: Scene) -> Mapping[str, str]:

@@ -14,11 +14,15 @@ class PathRow:
     """A path as the table beside a drawing shows it."""
 
     label: str
-    """Its nodes or its factor, as text."""
+    """Its nodes or its factor, as text; shown where `nodes` are not given."""
     norm: float | None = None
     """Norm of the path's gradient."""
     share: float | None = None
     """Signed fraction of ‖∂L/∂wrt‖² that it contributes."""
+    nodes: tuple[str, ...] = ()
+    """Its nodes, target first; those that a drawing folds are shown as their box."""
+    note: str = ""
+    """What is said behind the nodes: which of parallel edges, and λ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

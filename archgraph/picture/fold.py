@@ -6,13 +6,12 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence, Set
-from dataclasses import replace
 from itertools import pairwise
 
+from archgraph.picture.boxes import box_of, close, flow_lines, last_name, norm_line, ops_text, span
 from archgraph.picture.scene import Arc, Scene, Vertex
-from archgraph.picture.style import number_text, percent, shorten
 
-__all__ = ["fold", "fold_within", "waists"]
+__all__ = ["fold", "fold_chains", "fold_within", "waists", "worst"]
 
 MAX_PERIOD = 16
 MIN_REPEATS = 3
@@ -29,17 +28,19 @@ def fold(scene: Scene, max_nodes: int) -> Scene:
     layers without a fork becomes one box. What then is left is drawn, however much it is.
     """
     scene = _fold_runs(scene, max_nodes)
-    if len(scene.vertices) > max_nodes:
-        boxes = [(chain, _box_of_chain(scene, chain)) for chain in _chains(scene)]
-        scene = _fold_runs(_close(scene, boxes), max_nodes)
-    return scene
+    return _fold_runs(fold_chains(scene), max_nodes) if len(scene.vertices) > max_nodes else scene
+
+
+def fold_chains(scene: Scene) -> Scene:
+    """Return the scene with each chain of at least three layers of one block as a box."""
+    return close(scene, [(chain, _box_of_chain(scene, chain)) for chain in _chains(scene)])
 
 
 def fold_within(scene: Scene, places: Set[int], keep: int = 2) -> Scene:
     """Fold the middle of each chain among some vertices; `keep` layers stay open at either end."""
     middles = (chain[keep:-keep] for chain in _chains(scene) if all(p in places for p in chain))
     groups = [(chain, _box_of_chain(scene, chain)) for chain in middles if len(chain) >= 3]
-    return _close(scene, groups)
+    return close(scene, groups)
 
 
 def _fold_runs(scene: Scene, max_nodes: int) -> Scene:
@@ -49,7 +50,7 @@ def _fold_runs(scene: Scene, max_nodes: int) -> Scene:
             break
         groups = [list(range(blocks[0][0], blocks[-1][1] + 1)) for blocks in stretches]
         boxes = [_box_of_blocks(scene, blocks) for blocks in stretches]
-        scene = _close(scene, list(zip(groups, boxes, strict=True)))
+        scene = close(scene, list(zip(groups, boxes, strict=True)))
     return scene
 
 
@@ -89,10 +90,10 @@ def _closed_blocks(scene: Scene) -> list[list[_Range]]:
     start, period, repeats = _in_phase(scene, cuts, signatures, *best)
     ends = [cuts[start + period * i] for i in range(repeats + 1)]
     blocks = [(a + 1, b) for a, b in pairwise(ends)]
-    worst = _worst(scene, blocks)
+    open_one = worst(scene, [blocks[0][0] - 1, *(b for _, b in blocks)])
     stretches: list[list[_Range]] = [[]]
     for i, block in enumerate(blocks[1:-1], start=1):
-        if i == worst:
+        if i == open_one:
             stretches.append([])
         else:
             stretches[-1].append(block)
@@ -156,15 +157,19 @@ def _signatures(scene: Scene, cuts: list[int]) -> list[object]:
     return [(tuple(vs), tuple(ls)) for vs, ls in zip(vertices, lines, strict=True)]
 
 
-def _worst(scene: Scene, blocks: list[_Range]) -> int | None:
-    """Return the block over which the gradient changes most, if it stands out by 3 dB."""
-    levels = [scene.vertices[blocks[0][0] - 1].rms, *(scene.vertices[b].rms for _, b in blocks)]
-    known = [level for level in levels if level is not None and 0 < level < math.inf]
-    if len(known) != len(levels):
+def worst(scene: Scene, ends: Sequence[int]) -> int | None:
+    """Return the block over which the gradient changes most, if it stands out by 3 dB.
+
+    Args:
+        scene: What is drawn.
+        ends: The place before the first block, then the last place of each.
+    """
+    known = [rms for end in ends if (rms := scene.vertices[end].rms) and 0 < rms < math.inf]
+    if len(known) != len(ends):
         return None
     changes = [abs(math.log10(a / b)) for a, b in pairwise(known)]
-    worst = max(range(len(changes)), key=changes.__getitem__)
-    return worst if changes[worst] > statistics.median(changes) + 0.15 else None
+    largest = max(range(len(changes)), key=changes.__getitem__)
+    return largest if changes[largest] > statistics.median(changes) + 0.15 else None
 
 
 def _chains(scene: Scene) -> list[list[int]]:
@@ -179,7 +184,8 @@ def _chains(scene: Scene) -> list[list[int]]:
         if vertex.kind not in _LAYERS or vertex.target or out[vertex.key] != 1 or len(arcs) != 1:
             continue
         before = chain_of.get(arcs[0].source)
-        same = before and scene.vertices[before[-1]].carries == vertex.carries
+        last = scene.vertices[before[-1]] if before else vertex
+        same = (last.carries, last.scope) == (vertex.carries, vertex.scope)
         chain = before if before and same and _is_plain(arcs[0]) else []
         chain.append(place)
         chain_of[vertex.key] = chain
@@ -192,117 +198,20 @@ def _is_plain(arc: Arc) -> bool:
     return edge is not None and edge.scale.is_one and edge.role != "skip" and not arc.port
 
 
-def _close(scene: Scene, groups: Sequence[tuple[list[int], Vertex]]) -> Scene:
-    """Return the scene with each group of vertices as one, at the place of its first."""
-    becomes = {scene.vertices[p].key: box.key for places, box in groups for p in places}
-    boxes = {places[0]: box for places, box in groups}
-    vertices = [
-        boxes.get(place, vertex)
-        for place, vertex in enumerate(scene.vertices)
-        if place in boxes or vertex.key not in becomes
-    ]
-    return Scene(tuple(vertices), tuple(_rewire(scene.arcs, becomes)))
-
-
-def _rewire(arcs: Sequence[Arc], becomes: dict[str, str]) -> list[Arc]:
-    """Return the arcs between what is left; all that enter a box from one vertex become one."""
-    kept: dict[object, Arc] = {}
-    for i, arc in enumerate(arcs):
-        source, target = (becomes.get(end, end) for end in (arc.source, arc.target))
-        if source == target and arc.source in becomes:
-            continue
-        if target == arc.target:
-            kept[i] = replace(arc, source=source)
-            continue
-        known = kept.get((source, target))
-        arc = replace(arc, source=source, target=target)
-        kept[source, target] = _joined(known, arc) if known else arc
-    return list(kept.values())
-
-
-def _joined(one: Arc, other: Arc) -> Arc:
-    """Return one line for two that run side by side; a share that is not known makes it unknown."""
-    shares = [arc.share for arc in (one, other) if arc.share is not None]
-    norms = [arc.norm for arc in (one, other) if arc.norm is not None]
-    return Arc(
-        source=one.source,
-        target=one.target,
-        carries=one.carries or other.carries,
-        share=sum(shares) if len(shares) == 2 else None,
-        norm=max(norms) if len(norms) == 2 else None,
-    )
-
-
 def _box_of_blocks(scene: Scene, blocks: list[_Range]) -> Vertex:
     inside = scene.vertices[blocks[0][0] : blocks[-1][1] + 1]
-    ends = [_last_name(scene.vertices[a : b + 1]) for a, b in (blocks[0], blocks[-1])]
+    ends = [last_name(scene.vertices[a : b + 1]) for a, b in (blocks[0], blocks[-1])]
     one = scene.vertices[blocks[0][0] : blocks[0][1] + 1]
-    names = ends[0] if len(blocks) == 1 else f"{ends[0]} … {ends[1]}   ×{len(blocks)}"
-    lines = (names, _ops(one), *_flow_lines(scene, blocks))
-    return _box(inside, lines, what=f"blocks {inside[0].key}")
+    names = span(*ends) + (f"   ×{len(blocks)}" if len(blocks) > 1 else "")
+    places = [list(range(a, b + 1)) for a, b in blocks]
+    lines = (names, ops_text(one), *flow_lines(scene, places))
+    return box_of(inside, lines, what=f"blocks {inside[0].key}")
 
 
 def _box_of_chain(scene: Scene, places: list[int]) -> Vertex:
     inside = [scene.vertices[place] for place in places]
-    names = f"{_last_name(inside[:1])} … {_last_name(inside)}"
+    names = span(last_name(inside[:1]), last_name(inside))
     into = next((arc.norm for arc in scene.arcs if arc.target == inside[0].key), None)
     out = next((arc.norm for arc in scene.arcs if arc.source == inside[-1].key), None)
     what = "; ".join(vertex.what for vertex in inside)
-    return _box(inside, (names, _ops(inside), *_norm_line(into, out)), what)
-
-
-def _box(inside: Sequence[Vertex], lines: tuple[str, ...], what: str) -> Vertex:
-    hides = tuple(name for v in inside for name in (v.hides or ((v.node,) if v.node else ())))
-    return Vertex(
-        key=f"{inside[0].key} … {inside[-1].key}",
-        kind="fold",
-        lines=lines,
-        what=what,
-        tooltip=f"{len(hides)} nodes folded: {shorten(', '.join(hides), 400)}",
-        carries=any(vertex.carries for vertex in inside),
-        alert=next((vertex.alert for vertex in inside if vertex.alert), ""),
-        rms=inside[-1].rms,
-        hides=hides,
-    )
-
-
-def _last_name(vertices: Sequence[Vertex]) -> str:
-    names = [name for vertex in vertices for name in (vertex.hides or (vertex.node,)) if name]
-    return shorten(names[-1] if names else vertices[-1].key, 14)
-
-
-def _ops(vertices: Sequence[Vertex]) -> str:
-    """Return what happens in some vertices, repeats in a row told once."""
-    words = [
-        word.partition("(")[0]
-        for vertex in vertices
-        for word in (vertex.what.split("; ") if vertex.what else vertex.lines[:1])
-    ]
-    counted = Counter(words)
-    return shorten(", ".join(f"{n} {word}" if n > 1 else word for word, n in counted.items()), 40)
-
-
-def _flow_lines(scene: Scene, blocks: list[_Range]) -> list[str]:
-    """Return what the gradient does inside: the skips' share, and the norm from right to left."""
-    position = scene.positions()
-    skips: list[float] = []
-    norms: list[float | None] = []
-    for first, last in blocks:
-        entering = [a for a in scene.arcs if position[a.source] == first - 1 and a.carries]
-        inner = [a for a in scene.arcs if first <= position[a.target] <= last and a.edge]
-        skip = [a.share for a in inner if a.edge and a.edge.role == "skip" and a.share is not None]
-        total = math.fsum(a.share for a in entering if a.share is not None)
-        if skip and total:
-            skips.append(math.fsum(skip) / total)
-        norms.append(max((a.norm for a in entering if a.norm is not None), default=None))
-    lines = []
-    if skips:
-        low, middle, high = min(skips), statistics.median(skips), max(skips)
-        lines.append(f"skip {percent(middle)} ({percent(low)} to {percent(high)})")
-    return [*lines, *_norm_line(norms[0], norms[-1])]
-
-
-def _norm_line(first: float | None, last: float | None) -> list[str]:
-    if first is None or last is None:
-        return []
-    return [f"norm {number_text(first)} ← {number_text(last)}"]
+    return box_of(inside, (names, ops_text(inside), *norm_line(into, out)), what)

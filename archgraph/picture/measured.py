@@ -5,6 +5,7 @@ from __future__ import annotations
 from archgraph.graph import Graph
 from archgraph.paths import count_paths, iter_paths
 from archgraph.picture.flow import Flow, PathRow
+from archgraph.picture.routes import path_row
 
 __all__ = ["measured_flow"]
 
@@ -41,7 +42,7 @@ def measured_flow(
         paths = list(iter_paths(graph, wrt))
         parts = decompose(tape, wrt, "path").parts
         rows = tuple(
-            PathRow(str(path), part.norm, part.share)
+            path_row(path, part.norm, part.share)
             for path, part in sorted(
                 zip(paths, parts, strict=True), key=lambda pair: -abs(pair[1].share or 0)
             )

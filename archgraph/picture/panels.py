@@ -25,10 +25,14 @@ from archgraph.picture.style import (
 
 __all__ = ["footer", "title"]
 
-MAX_BARS = 20
+MAX_BARS = 12
 BAR_WIDTH = 80
+NOTE_WIDTH = 72
 _KINDS = {
+    "input": "cylinder: input",
+    "parameter": "tab: parameter",
     "weights": "grey box: weights",
+    "plain": "white box: no weights",
     "activation": "rounded: activation",
     "norm": "double box: norm",
     "unknown": "dog-ear: unknown op",
@@ -50,7 +54,7 @@ def title(
     rows = [f"<B>{safe(shorten(name, 60))}</B>   {_raised(safe(' · '.join(facts)))}"]
     if below:
         rows.append(f"{_SMALL}{safe(below)}</FONT>")
-    return _table(_row(_cell(row)) for row in rows)
+    return f"<{_table(_row(_cell(row)) for row in rows)}>"
 
 
 def footer(
@@ -80,9 +84,8 @@ def footer(
 def _legend(
     scene: Scene, wrt: str | None, flow: Flow | None, scale: tuple[float, float] | None
 ) -> list[str]:
-    roles = {arc.edge.role for arc in scene.arcs if arc.edge}
     kinds = {vertex.kind for vertex in scene.vertices}
-    rows = [_small("arrows: backward, as the gradient flows" if wrt else "arrows: forward")]
+    rows: list[str] = []
     if flow:
         samples = "".join(
             f"<TD>{_SMALL}{percent(share)}</FONT></TD>{_bar(20, line_width(share), '#444444')}"
@@ -102,15 +105,14 @@ def _legend(
     if any(arc.share is not None and arc.share < 0 for arc in scene.arcs):
         swatch = _bar(20, 3, colour(1, (-1, 0), negative=True))
         rows.append(_inner(swatch + _cell(f"{_SMALL}− works against the sum</FONT>")))
-    lines = []
-    if "skip" in roles:
-        lines.append("– – – skip")
+    notes = ["arrows: backward, as the gradient flows" if wrt else "arrows: forward"]
+    if any(arc.skip and arc.carries for arc in scene.arcs):
+        notes.append("– – – skip")
     if not all(arc.carries for arc in scene.arcs):
-        lines.append("····· carries nothing here")
+        notes.append("····· carries nothing here")
     if flow and any(arc.carries and arc.share is None for arc in scene.arcs):
-        lines.append("grey: not measured")
-    rows += [_small("   ".join(lines))] if lines else []
-    rows += map(_small, _shape_notes(scene, kinds))
+        notes.append("grey line: not measured")
+    rows += map(_small, _filled([*notes, *_shape_notes(scene, kinds)], NOTE_WIDTH))
     # Graphviz spreads what a table is too wide among its columns; the empty one takes it here.
     return [
         _row(_cell(row) + "<TD></TD>" if row.startswith("<TABLE") else _cell(row, span=2))
@@ -120,22 +122,33 @@ def _legend(
 
 def _shape_notes(scene: Scene, kinds: Iterable[str]) -> list[str]:
     used = {vertex.lines[0][:1] for vertex in scene.vertices if "merge" in vertex.kind}
-    names = {"add": "add", "concat": "concat", "multiply": "multiply"}
     notes = [note for kind, note in _KINDS.items() if kind in kinds]
-    if len(notes) > 1:
-        notes = ["   ".join(notes[i : i + 2]) for i in range(0, len(notes), 2)]
-    if merges := [f"{SYMBOLS[kind]} {names[kind]}" for kind in SYMBOLS if SYMBOLS[kind] in used]:
-        notes.append("   ".join(merges))
+    notes += [f"{symbol} {kind}" for kind, symbol in SYMBOLS.items() if symbol in used]
+    if "loss" in kinds:
+        notes.append("double circle: the loss L")
+    if any(vertex.scope for vertex in scene.vertices):
+        notes.append("frame: a block, a group or copies; names inside are within it")
     if "fold" in kinds:
-        notes.append("raised box: layers folded into one")
+        notes.append("raised box: folded; ×n: so many copies that are alike")
     if "ghost" in kinds:
-        notes.append("dotted box: continued from the row above")
+        notes.append("dotted box: the same value in another row")
     alerts = {vertex.alert for vertex in scene.vertices}
     if "vanishing" in alerts:
         notes.append(f"vanishing: < {VANISHING:g} × the outputs', per element")
     if "exploding" in alerts:
         notes.append(f"exploding: > {EXPLODING:g} × the outputs', per element")
     return notes
+
+
+def _filled(notes: Iterable[str], width: int) -> list[str]:
+    """Return notes as lines of at most `width` characters."""
+    lines: list[str] = []
+    for note in notes:
+        if lines and len(lines[-1]) + len(note) + 3 <= width:
+            lines[-1] += f"   {note}"
+        else:
+            lines.append(note)
+    return lines
 
 
 def _histogram(counts: Mapping[int, int], shares: Mapping[int, float]) -> list[str]:
@@ -178,7 +191,7 @@ def _paths(paths: Sequence[PathRow]) -> list[str]:
     has_norms = any(row.norm is not None for row in paths)
     rows = [_row("".join(_cell(_small(text)) for text in (head if has_norms else head[:1])))]
     for path in paths:
-        cells = _cell(_small(shorten(path.label, 70)))
+        cells = _cell(_small(shorten(path.label, 100)))
         if has_norms:
             norm = "" if path.norm is None else number_text(path.norm)
             share = "" if path.share is None else percent(path.share)

@@ -13,7 +13,7 @@ from archgraph.paths.count import suffix_counts
 from archgraph.paths.walk import walk
 from archgraph.picture.flow import PathRow
 
-__all__ = ["Routes"]
+__all__ = ["Routes", "path_row"]
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,14 @@ class Routes:
         """Return all paths, as text, if there are at most `limit`; else none."""
         if self.walk is None or not 0 < sum(self.histogram.values()) <= limit:
             return ()
-        return tuple(PathRow(_label(path)) for path in iter_paths(self.walk))
+        return tuple(path_row(path) for path in iter_paths(self.walk))
 
 
-def _label(path: Path) -> str:
-    """Return the nodes, target first, then which of several parallel edges, and the λ product."""
+def path_row(path: Path, norm: float | None = None, share: float | None = None) -> PathRow:
+    """Return a path as the table shows it: which of several parallel edges, and the λ product."""
     parallel = [edge_id for edge_id in path.edge_ids if "#" in edge_id]
-    label = " ← ".join(path.nodes)
-    if parallel:
-        label += f" ({', '.join(parallel)})"
-    return label if path.scale == 1 else f"{label}   λ = {format_number(path.scale)}"
+    note = f" ({', '.join(parallel)})" if parallel else ""
+    if path.scale != 1:
+        note += f"   λ = {format_number(path.scale)}"
+    label = " ← ".join(path.nodes) + note
+    return PathRow(label, norm, share, nodes=tuple(path.nodes), note=note)

@@ -14,7 +14,7 @@ from typing import Literal
 from archgraph.graph import LOSS, Edge, Graph, Node
 from archgraph.picture.flow import Flow
 from archgraph.picture.routes import Routes
-from archgraph.picture.style import SYMBOLS, shorten
+from archgraph.picture.style import SYMBOLS, shorten_call
 
 __all__ = ["Arc", "Scene", "Vertex", "build_scene"]
 
@@ -60,6 +60,12 @@ class Vertex:
     """Whether it is the target whose gradient is drawn."""
     hides: tuple[str, ...] = ()
     """The graph nodes folded into it."""
+    scope: tuple[str, ...] = field(default=(), compare=False)
+    """Paths of the blocks, groups and repeats around it, outermost first."""
+    value: str = field(default="", compare=False)
+    """The name of the value that it hands on."""
+    owner: str = field(default="", compare=False)
+    """The graph node that it belongs to: its own, or the one whose inputs it merges."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +85,13 @@ class Arc:
     norm: float | None = None
     paths: int | None = None
     """How many paths use it."""
+    joins: tuple[Edge | None, ...] = ()
+    """The edges that it stands for, where folding made one line of several."""
+
+    @property
+    def skip(self) -> bool:
+        """Whether all that it stands for are skips."""
+        return all(e is not None and e.role == "skip" for e in (self.joins or (self.edge,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +161,11 @@ class _Builder:
             if len(edges) > 1 and node.op is not None:
                 entry = self._add_merge(node, port, edges, shown)
                 shown = ""
-            self._arcs += (self._arc(e.id, e.source, entry, e, shown) for e in edges)
+            names = self._term_names(node) or [shown] * len(edges)
+            self._arcs += (
+                self._arc(edge.id, edge.source, entry, edge, name)
+                for edge, name in zip(edges, names, strict=True)
+            )
         self._vertices.append(
             Vertex(
                 key=node.name,
@@ -161,8 +178,16 @@ class _Builder:
                 alert=self._alerts.get(node.name, ""),
                 rms=self._flow.node_rms.get(node.name) if self._flow else None,
                 target=node.name == self._routes.wrt,
+                scope=node.block,
+                value=node.name,
+                owner=node.name,
             )
         )
+
+    def _term_names(self, node: Node) -> list[str]:
+        """Return the name of each term of the loss, where there are several."""
+        terms = self._graph.loss
+        return [term.name for term in terms] if node.kind == "loss" and len(terms) > 1 else []
 
     def _add_merge(self, node: Node, port: str, edges: tuple[Edge, ...], shown: str) -> str:
         symbol = SYMBOLS[edges[0].kind]
@@ -185,6 +210,8 @@ class _Builder:
                 tooltip=f"the {len(edges)} inputs of {node.name}"
                 + (f", port {port}" if shown else ""),
                 carries=bool(live),
+                scope=node.block,
+                owner=node.name,
             )
         )
         shares = [arc.share for arc in live if arc.share is not None]
@@ -238,10 +265,13 @@ class _Builder:
     def _lines(self, node: Node) -> tuple[str, ...]:
         if node.kind == "loss":
             return (LOSS,)
-        name = shorten(node.label or node.name)
-        detail = shorten(_what(node, None))
+        name = node.label or node.name
+        detail = shorten_call(_what(node, None).replace("inplace=True", "").replace("()", ""))
         shape = self._shapes.get(node.name, node.shape)
         sizes = "×".join(map(str, shape)) if isinstance(shape, tuple) else ""
+        if node.kind == "input" and node.dtype != "float":
+            sizes = " ".join(text for text in (sizes, node.dtype) if text)
+            sizes += f" < {node.below}" if node.below is not None else ""
         if node.is_merge:
             symbol = _what(node, self._graph.merge_kind(node.name))
             if "~" in node.name:

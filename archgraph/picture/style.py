@@ -23,6 +23,8 @@ __all__ = [
     "percent",
     "safe",
     "shorten",
+    "shorten_call",
+    "shorten_name",
 ]
 
 # Metrics of these are close to each other, so that text laid out with one and shown with another
@@ -31,6 +33,8 @@ FONT: Final = "Helvetica,Arial,sans-serif"
 INK: Final = "#333333"
 GREY: Final = "#9a9a9a"
 NEUTRAL: Final = "#555555"
+FRAME: Final = "#b4bccb"
+FRAME_INK: Final = "#5a6579"
 ALERT: Final = "#a50f15"
 
 # Cividis (Nuñez, Anderton and Renslow 2018), from large norms (dark) to small ones (light); its
@@ -149,6 +153,33 @@ def shorten(text: str, limit: int = 26) -> str:
         return text
     tail = (limit - 1) // 3
     return f"{text[: limit - 1 - tail]}…{text[-tail:]}"
+
+
+def shorten_name(text: str, limit: int = 28) -> str:
+    """Return a dotted name of at most `limit` characters: its end is what tells it from others.
+
+    Example:
+        >>> shorten_name("encoder.layers.encoder_layer_3.mlp.0", 24)
+        '…encoder_layer_3.mlp.0'
+    """
+    while len(text) > limit and "." in text:
+        text = "…" + text.lstrip("…").partition(".")[2]
+    return text if len(text) <= limit else "…" + text[1 - limit :]
+
+
+def shorten_call(text: str, limit: int = 30) -> str:
+    """Return a call of at most `limit` characters: its last arguments are left out first.
+
+    Example:
+        >>> shorten_call("Conv2d(256, 3, padding=1, bias=False)")
+        'Conv2d(256, 3, padding=1…)'
+    """
+    if len(text) <= limit or not text.endswith(")"):
+        return shorten(text, limit)
+    kept = text
+    while ", " in kept and len(kept) + 2 > limit:
+        kept = kept.rpartition(", ")[0]
+    return f"{kept}…)" if len(kept) + 2 <= limit else shorten(text, limit)
 
 
 def safe(text: str) -> str:

@@ -149,7 +149,7 @@ def test_what_was_not_measured_is_grey():
     text = diagram(networks.residual(), flow=flow)
     color = read(text).lines["F1->x2"][0]["color"]
     assert color[1:3] == color[3:5] == color[5:7]
-    assert "grey: not measured" in text
+    assert "grey line: not measured" in text
     assert "not measured" in read(text).lines["F1->x2"][0]["tooltip"]
 
 
@@ -216,7 +216,7 @@ def test_a_long_histogram_is_binned_without_loss():
 
 
 def test_what_folding_hides_is_said():
-    assert ">76 nodes folded</FONT>" in diagram(networks.scaled_residual(40))
+    assert ">76 of 83 nodes folded</FONT>" in diagram(networks.scaled_residual(40))
 
 
 def test_predicted_lengths_show_their_shares():

@@ -125,7 +125,7 @@ def test_a_box_tells_the_skips_share_and_the_norms_at_its_ends():
         norms |= {f"x{i - 1}->x{i}": 2.0**i, f"x{i - 1}->F{i}": 1.0}
     flow = Flow(wrt="x0", shares=shares, norms=norms)
     (box,) = boxes(folded(networks.scaled_residual(20), flow=flow))
-    assert box.lines[2:] == ("skip 60 % (52 % to 69 %)", "norm 4 ← 5.24e+05")
+    assert box.lines[2:] == ("skip 60 % (52 %–69 %)", "norm 4 ← 5.24e+05")
 
 
 def test_a_long_chain_under_a_skip_folds_in_its_middle():
@@ -166,7 +166,7 @@ def test_no_line_runs_from_row_to_row_and_none_is_lost(depth):
     assert all(row[arc.source] == row[arc.target] for arc in strips.scene.arcs)
     assert [a.id for a in strips.scene.arcs] == [a.id for a in scene.arcs]
     lengths = [len(members) for members in strips.rows]
-    assert max(lengths) <= 2 + min(lengths), "about equally long"
+    assert max(lengths) <= 2 + min(lengths[:-1]), "about equally long"
     assert sum(map(len, strips.rows)) == len(strips.scene.vertices) == len(row)
 
 
