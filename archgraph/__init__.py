@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from archgraph.prediction import predict
     from archgraph.spec import Limits, load, parse, zoo
     from archgraph.spec.dump import dump
+    from archgraph.sweeping import compare, sweep
 
 __version__: Final = "0.1.0"
 
@@ -45,6 +46,7 @@ _HOMES: Final = {
     "SpecError": "errors",
     "Term": "graph",
     "check": "checking",
+    "compare": "sweeping",
     "compile": "module",
     "count_histograms": "paths",
     "count_paths": "paths",
@@ -68,6 +70,7 @@ _HOMES: Final = {
     "render": "picture",
     "sample_paths": "paths",
     "source": "module",
+    "sweep": "sweeping",
     "view": "paths.view",
     "zoo": "spec",
 }
@@ -81,6 +84,7 @@ __all__ = [
     "SpecError",
     "Term",
     "check",
+    "compare",
     "compile",
     "count_histograms",
     "count_paths",
@@ -104,6 +108,7 @@ __all__ = [
     "run_once",
     "sample_paths",
     "source",
+    "sweep",
     "view",
     "zoo",
 ]
