@@ -219,6 +219,7 @@ def label_ends(
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
+                "relpos": (1.0, 0.5) if left else (0.0, 0.5),
                 "color": style["color"],
                 "linewidth": 1.0,
                 "shrinkA": 1,
