@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from archgraph.prediction import predict
     from archgraph.spec import Limits, load, parse, zoo
     from archgraph.spec.dump import dump
+    from archgraph.sweeping import compare, sweep
 
 __version__: Final = "0.1.0"
 
@@ -48,6 +49,7 @@ _HOMES: Final = {
     "Term": "graph",
     "check": "checking",
     "check_statistics": "checking",
+    "compare": "sweeping",
     "compile": "module",
     "count_histograms": "paths",
     "count_paths": "paths",
@@ -73,6 +75,7 @@ _HOMES: Final = {
     "render": "picture",
     "sample_paths": "paths",
     "source": "module",
+    "sweep": "sweeping",
     "view": "paths.view",
     "zoo": "spec",
 }
@@ -87,6 +90,7 @@ __all__ = [
     "Term",
     "check",
     "check_statistics",
+    "compare",
     "compile",
     "count_histograms",
     "count_paths",
@@ -112,6 +116,7 @@ __all__ = [
     "run_once",
     "sample_paths",
     "source",
+    "sweep",
     "view",
     "zoo",
 ]

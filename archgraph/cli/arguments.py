@@ -67,24 +67,38 @@ def _build() -> _Parser:
     )
     parser.add_argument("--version", action="version", version=f"archgraph {__version__}")
     verbs = parser.add_subparsers(metavar="verb", parser_class=_Parser)
-    for add in (_structure_verbs, _analysis_verbs, _reference_verbs):
+    for add in (_structure_verbs, _analysis_verbs, _sweeping_verbs, _reference_verbs):
         add(verbs)
     parser.set_defaults(verbs=list(verbs.choices))
     return parser
 
 
-def _verb(verbs: Any, name: str, module: str, help: str, *, spec: bool = True) -> _Parser:
-    parser: _Parser = verbs.add_parser(name, help=help, description=help)
+def _verb(
+    verbs: Any,
+    name: str,
+    module: str,
+    help: str,
+    *,
+    spec: bool = True,
+    several: bool = False,
+    grid: bool = False,
+    epilog: str | None = None,
+) -> _Parser:
+    parser: _Parser = verbs.add_parser(name, help=help, description=help, epilog=epilog)
     parser.set_defaults(run=_runner(module, f"run_{name}"))
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     if spec:
-        parser.add_argument("spec", help="a file, the name of a shipped spec, or - for stdin")
+        parser.add_argument(
+            "spec",
+            nargs="+" if several else None,
+            help="a file, the name of a shipped spec, or - for stdin",
+        )
         parser.add_argument(
             "--set",
             action="append",
             default=[],
-            metavar="NAME=VALUE",
-            help="change a param; may be repeated",
+            metavar="NAME=VALUES" if grid else "NAME=VALUE",
+            help="values of a param, see below" if grid else "change a param; may be repeated",
         )
         parser.add_argument(
             "--plugin",
@@ -285,6 +299,141 @@ def _diagnose_verb(verbs: Any) -> None:
         help="compare with a spec, a setting such as lam=0.5, or a git revision of the file",
     )
     _measured(diagnose)
+
+
+def _sweeping_verbs(verbs: Any) -> None:
+    sweep = _verb(
+        verbs,
+        "sweep",
+        "sweep",
+        "Predict, measure or decompose at every point of a grid of settings.",
+        epilog=f"{_GRID}\n\nWith -o FILE every job that is done is kept in FILE.jobs.jsonl: a "
+        "sweep that was interrupted goes on from there when the same command is given again, and "
+        "so does one with more values or seeds. A job's seed is a hash of its point and number, "
+        "so the numbers are the same whoever does it. Exit code 1: some jobs failed; their rows "
+        "say why.",
+        grid=True,
+    )
+    sweep.add_argument(
+        "--what",
+        choices=("predict", "measure", "decompose"),
+        default="predict",
+        help="what is done at each point (default predict)",
+    )
+    sweep.add_argument(
+        "--seeds", type=_count, default=1, metavar="N", help="jobs at each point (default 1)"
+    )
+    _output(sweep, "the rows: .csv, .json or .parquet")
+    sweep.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="a picture: .png, .svg or .pdf; one param that varies gives lines, two a heatmap",
+    )
+    sweep.add_argument(
+        "--workers", type=_count, metavar="N", help="processes (default one for each processor)"
+    )
+    sweep.add_argument("--scheduler", metavar="ADDRESS", help="use a Dask cluster: tcp://host:8786")
+    sweep.add_argument("--fresh", action="store_true", help="forget what was done before")
+    sweep.add_argument(
+        "--wrt",
+        action="append",
+        default=[],
+        metavar="TARGET",
+        help="keep these nodes and parameters, as patterns; may be repeated (default all); for "
+        "decompose: the gradient that is split (default the first input's)",
+    )
+    sweep.add_argument(
+        "--by",
+        choices=("edge", "node", "path", "weights", "skips", "branches", "loss"),
+        default="edge",
+        help="for decompose (default edge)",
+    )
+    sweep.add_argument(
+        "--method",
+        choices=("auto", "bounds", "limit", "finite", "draws"),
+        default="auto",
+        help="for predict (default auto)",
+    )
+    sweep.add_argument(
+        "--samples", type=_count, metavar="N", help="for predict: networks of one prediction"
+    )
+    sweep.add_argument("--batch", type=_count, metavar="N", help="batch size (default 4)")
+    sweep.add_argument("--seed", type=int, default=0, metavar="N", help="that seeds come from")
+    sweep.add_argument("--dtype", choices=("float64", "float32"), help="for measure, decompose")
+    mode = sweep.add_mutually_exclusive_group()
+    mode.add_argument("--train", action="store_true", help="in train mode (not decompose: default)")
+    mode.add_argument("--eval", action="store_true", help="in eval mode (decompose: default)")
+
+    compare = _verb(
+        verbs,
+        "compare",
+        "compare",
+        "Put several networks side by side: how large the gradient is, layer by layer.",
+        epilog=f"{_GRID} Every spec takes the params that it has.",
+        grid=True,
+        several=True,
+    )
+    _profiled(compare)
+    compare.add_argument("--layers", action="store_true", help="list every layer too")
+    compare.add_argument(
+        "--measure",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="draw N real networks of each and measure them too",
+    )
+    _output(compare, "the lines as a picture: .png, .svg or .pdf")
+    plot = _verb(
+        verbs,
+        "plot",
+        "plot",
+        "Draw the gradient's norm layer by layer, or the signal's statistics block by block.",
+        epilog=f"norms: predicted and measured gradients together. signal: mean², variance and "
+        f"branch variance of real networks, as Brock et al. 2021 plot them. {_GRID}",
+        grid=True,
+        several=True,
+    )
+    plot.add_argument(
+        "--kind", choices=("norms", "signal"), default="norms", help="what is drawn (default norms)"
+    )
+    _profiled(plot, batch=None)
+    plot.add_argument(
+        "--measure",
+        type=_count,
+        metavar="N",
+        help="draw N real networks of each (default 100; signal: 20)",
+    )
+    _output(plot, "the picture: .png, .svg or .pdf (default NAME.svg)")
+
+
+def _profiled(parser: _Parser, *, batch: int | None = 4) -> None:
+    """Add what predictions and measurements along networks take."""
+    parser.add_argument(
+        "--at",
+        choices=("weights", "states"),
+        default="weights",
+        help="gradients of each layer's weights, or of the states between blocks, relative to "
+        "the output's (default weights)",
+    )
+    parser.add_argument(
+        "--method",
+        choices=("auto", "limit", "finite", "draws"),
+        default="auto",
+        help="of the prediction (default auto)",
+    )
+    size = "batch size (default 4)" if batch else "batch size (default 4; signal: 64)"
+    parser.add_argument("--batch", type=_count, default=batch, metavar="N", help=size)
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn")
+    parser.add_argument("--samples", type=_count, metavar="N", help="networks of a prediction")
+    parser.add_argument("--eval", action="store_true", help="in eval mode")
+
+
+_GRID = (
+    "--set takes several values, separated by commas, and ranges start:stop:step that include "
+    "their stop: --set lam=0.5,1,1.1 --set depth=2:20:4; 2:20 counts in steps of 1, 16:256:*2 "
+    "doubles. Lists and arguments stay whole: --set depths=[3,4,6,3],[3,4,23,3] are two lists, "
+    "--set act='ReLU,LeakyReLU(0.1)' two ops. All combinations are taken."
+)
 
 
 def _reference_verbs(verbs: Any) -> None:
