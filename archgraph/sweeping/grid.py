@@ -16,8 +16,8 @@ from fractions import Fraction
 from typing import Any, Final
 
 from archgraph.errors import UsageError, suggest
-from archgraph.spec.document import plain_number
 from archgraph.spec.load import parse_setting
+from archgraph.spec.tree import plain_number
 
 __all__ = ["Axis", "Grid", "Settings", "make_grid", "parse_grid", "value_text"]
 
