@@ -13,7 +13,7 @@ from archgraph.errors import suggest
 from archgraph.expression import FUNCTIONS, ExpressionError, evaluate_node, names_in, parse
 from archgraph.ops.arguments import bind
 from archgraph.ops.op import Op, OpCall, SizeExpression
-from archgraph.spec.params import choose
+from archgraph.spec.params import choose, named_op
 from archgraph.spec.reader import FormulaReader
 from archgraph.spec.template import REQUIRED, BlockCall, Template
 from archgraph.spec.values import TENSOR_FUNCTIONS, Linear, Names
@@ -24,8 +24,8 @@ __all__ = ["Formula", "OpNames", "read_formula"]
 class OpNames(Names, Protocol):
     """Names that may also be ops."""
 
-    def op(self, name: str) -> Op | Template | None:
-        """Return the op or block called `name` (or that a param of that name stands for)."""
+    def op(self, name: str) -> Op | OpCall | Template | None:
+        """Return the op or block called `name`, or the one that a param of that name stands for."""
 
     def op_names(self) -> Sequence[str]:
         """Return the names of all ops, for suggestions."""
@@ -119,6 +119,8 @@ class _Formula:
             return None
         if isinstance(op, Template):
             return self._block_call(op, call)
+        if isinstance(op, OpCall):
+            return self._op_call(op.op, name, call, dict(op.arguments))
         return self._op_call(op, name, call)
 
     def _block_call(self, block: Template, call: ast.Call) -> BlockCall | None:
@@ -166,10 +168,9 @@ class _Formula:
         """Return the value of a block's argument: a number, a list, text, or an op."""
         try:
             node = choose(node, self._names.numbers)
-            if isinstance(node, ast.Name) and node.id not in self._names.numbers:
-                op = self._names.op(node.id)
-                if op is not None:
-                    return op
+            op = named_op(node, self._names.numbers, self._names.op)
+            if op is not None:
+                return op
             for part in ast.walk(node):
                 if isinstance(part, ast.Name) and part.id == "cin":
                     message = "'cin' is known in the arguments of ops only"
@@ -182,9 +183,12 @@ class _Formula:
             self._problems.append(error)
             return None
 
-    def _op_call(self, op: Op, name: ast.Name, call: ast.Call) -> OpCall | None:
+    def _op_call(
+        self, op: Op, name: ast.Name, call: ast.Call, given: Mapping[str, Any] | None = None
+    ) -> OpCall | None:
+        """Bind the arguments of an op; those of a param that names a call come first."""
         positional = [self._argument(op, argument, call) for argument in call.args]
-        keywords: dict[str, Any] = {}
+        keywords: dict[str, Any] = dict(given or {})
         nodes: dict[str, ast.expr] = {}
         for keyword in call.keywords:
             if keyword.arg is None:
@@ -250,7 +254,8 @@ class _Formula:
             code="wrong-bracket",
         )
 
-    def _bases(self, node: ast.Call, op: Op | Template) -> dict[str, Linear]:
+    def _bases(self, node: ast.Call, op: Op | OpCall | Template) -> dict[str, Linear]:
+        op = op.op if isinstance(op, OpCall) else op
         ports = list(op.ports if isinstance(op, Template) else (port.name for port in op.ports))
         bases: dict[str, Linear] = {}
         if not node.args and not node.keywords:

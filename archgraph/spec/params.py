@@ -6,12 +6,15 @@ import ast
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from archgraph.errors import Problem
+from archgraph.errors import Problem, suggest
 from archgraph.expression import ExpressionError, as_number, evaluate_node, parse
+from archgraph.ops import catalogue
+from archgraph.ops.arguments import bind
+from archgraph.ops.op import Op
 from archgraph.spec.document import Document
 from archgraph.spec.tree import Scalar
 
-__all__ = ["choose", "param_values"]
+__all__ = ["choose", "named_op", "param_values"]
 
 Find = Callable[[str], Any]
 
@@ -51,7 +54,8 @@ def param_values(
             text = text if name not in given else f"{name}={raw}: {text}"
             why = "a param reads only the params above it" if error.code == "unknown-name" else None
             problems.append(Problem(error.code, text, mark, why=why, help=error.help))
-            values[name] = 1
+            # Something that lets its readers go on, so that one mistake is told once.
+            values[name] = find("Identity") if str(raw)[:1].isupper() else 1
     return values, problems
 
 
@@ -64,11 +68,37 @@ def _value(raw: Any, earlier: Mapping[str, Any], find: Find) -> Any:
             raise ExpressionError("a param is a number, a list, an op or an expression")
         return number
     node = choose(parse(raw), earlier)
-    if isinstance(node, ast.Name) and node.id not in earlier:
-        found = find(node.id)
-        if found is not None:
-            return found
-    return evaluate_node(node, earlier)
+    found = named_op(node, earlier, find)
+    return evaluate_node(node, earlier) if found is None else found
+
+
+def named_op(node: ast.expr, numbers: Mapping[str, Any], find: Find) -> Any:
+    """Return the op or block that an expression names, or the call of an op: `LeakyReLU(0.1)`.
+
+    Returns None for an expression that is no op.
+
+    Raises:
+        ExpressionError: the op does not take these arguments.
+    """
+    name = node.func if isinstance(node, ast.Call) else node
+    if not isinstance(name, ast.Name) or name.id in numbers:
+        return None
+    found = find(name.id)
+    if found is None and name.id[:1].isupper():
+        close = suggest(name.id, [*numbers, *catalogue.names()])
+        hint = f"did you mean '{close}'?" if close else None
+        message = f"there is no op or param '{name.id}'"
+        raise ExpressionError.at(name, message, help=hint, code="unknown-op")
+    if not isinstance(node, ast.Call):
+        return found
+    if not isinstance(found, Op):
+        return None
+    keywords = {k.arg: evaluate_node(k.value, numbers) for k in node.keywords if k.arg is not None}
+    call, problems = bind(found, [evaluate_node(a, numbers) for a in node.args], keywords)
+    if problems:
+        (first, *_) = problems
+        raise ExpressionError.at(node, first.message, help=first.help, code=first.code)
+    return call
 
 
 def choose(node: ast.expr, numbers: Mapping[str, Any]) -> ast.expr:

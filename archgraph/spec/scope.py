@@ -97,11 +97,11 @@ class Scope:
         outer = self.outer.names() if self.outer is not None else ()
         return [*self.bound, *(n for n in self.layers if n not in self.bound), *outer]
 
-    def op(self, name: str) -> Op | Template | None:
+    def op(self, name: str) -> Op | OpCall | Template | None:
         """See `formula.OpNames.op`."""
         value = self.numbers.get(name)
         if value is not None:
-            return value if isinstance(value, Op | Template) else None
+            return value if isinstance(value, Op | OpCall | Template) else None
         return self.expansion.op(name)
 
     def op_names(self) -> Sequence[str]:

@@ -99,3 +99,43 @@ def test_a_merge_that_is_off_is_its_first_term():
     assert nodes(text, deep=False) == ["x", "a", "y", "L"]
     graph = parse(HEAD + text, deep=False)
     assert [e.source for e in graph.edges_into("y")] == ["a"]
+
+
+ACTIVATION = (
+    "archgraph: 1\nparams: {slope: 0.2, act: ReLU}\ninputs: {x: [4]}\n"
+    "blocks: {b: {params: {f: Tanh}, layers: {a: f()}}}\n"
+    "layers: {a: act(), b: b(f=act), c: b(ELU(alpha=slope)), d: act()(b + c)}\n"
+)
+
+
+def ops(graph):
+    return [str(node.op) for node in graph.nodes if node.op is not None]
+
+
+@pytest.mark.parametrize("act", ["Sigmoid", "LeakyReLU(negative_slope=0.1)", "Softplus(beta=2)"])
+def test_a_param_names_an_op_with_its_arguments(act):
+    bare = act if "(" in act else f"{act}()"
+    assert ops(parse(ACTIVATION, act=act)) == [bare, bare, "ELU(alpha=0.2)", bare]
+
+
+def test_the_arguments_of_a_param_may_be_replaced_by_name():
+    spec = ACTIVATION.replace("a: act()", "a: act(negative_slope=0.5)", 1)
+    found = ops(parse(spec, act="LeakyReLU(0.1)"))
+    assert found[:2] == ["LeakyReLU(negative_slope=0.5)", "LeakyReLU(negative_slope=0.1)"]
+
+
+@pytest.mark.parametrize(
+    ("act", "message", "help"),
+    [
+        ("Relu", "there is no op or param 'Relu'", "did you mean 'ReLU'?"),
+        ("LeakyRelu(0.1)", "there is no op or param 'LeakyRelu'", "did you mean 'LeakyReLU'?"),
+        ("LeakyReLU(slope=0.1)", "LeakyReLU has no argument 'slope'", None),
+        ("LeakyReLU(gain)", "there is no param 'gain'", None),
+    ],
+)
+def test_a_bad_op_in_a_param_is_told_once(act, message, help):
+    with pytest.raises(SpecError) as error:
+        parse(ACTIVATION, act=act)
+    (problem,) = error.value.problems
+    assert problem.message == f"act={act}: {message}"
+    assert help is None or problem.help == help
