@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from archgraph.diagnosis.examination import Examination
-from archgraph.diagnosis.finding import Finding, fold, outliers
+from archgraph.diagnosis.finding import Finding, outliers
 from archgraph.expression import format_number
 from archgraph.graph import Edge, Node
 
@@ -53,7 +53,7 @@ def find_detached(seen: Examination) -> Iterator[Finding]:
             lost = f"; {cut} layers with weights learn nothing" if cut else ""
             why = f"it is detached: {op.name if op else ''} lets no gradient back{lost}"
             yield Finding("detached", edge.source, why, (edge.source, edge.target), -math.inf)
-    yield from fold(_zeros(seen))
+    yield from _zeros(seen)
 
 
 def _learns(node: Node) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 
 from archgraph.diagnosis.balance import balance
 from archgraph.diagnosis.examination import Examination, default_target, examine
-from archgraph.diagnosis.finding import Finding
+from archgraph.diagnosis.finding import Finding, fold
 from archgraph.diagnosis.links import find_detached, find_odd_scales
 from archgraph.diagnosis.precision import FORMATS, lose
 from archgraph.diagnosis.result import Diagnosis, Verdict
@@ -128,4 +128,4 @@ def _findings(seen: Examination) -> Iterator[Finding]:
     found = [finding for rule in _RULES for finding in rule(seen)]
     named = {name for finding in found for name in finding.nodes}
     found += [f for f in find_odd_stretches(seen) if not named.intersection(f.nodes)]
-    yield from sorted(found, key=lambda finding: -abs(finding.cost))
+    yield from sorted(fold(found), key=lambda finding: -abs(finding.cost))

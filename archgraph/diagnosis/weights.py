@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from archgraph.diagnosis.examination import Examination
-from archgraph.diagnosis.finding import Finding, fold, outliers
+from archgraph.diagnosis.finding import Finding, outliers
 from archgraph.graph import Edge, Node
 
 __all__ = ["WeightLevel", "find_odd_weights", "weight_levels"]
@@ -64,9 +64,9 @@ def find_odd_weights(seen: Examination) -> Iterator[Finding]:
     named = {level.node.name for level, _ in found}
     closed = [level for level in levels if level.gain <= SMALL and level.node.name not in named]
     edges = [(level, _entry(seen, level.node)) for level in closed]
-    yield from fold(
-        _finding(level, level.gain, "", "", edge) for level, edge in edges if edge.role == "skip"
-    )
+    for level, edge in edges:
+        if edge.role == "skip":
+            yield _finding(level, level.gain, "", "", edge)
 
 
 def _finding(level: WeightLevel, factor: float, beside: str, into: str, edge: Edge) -> Finding:

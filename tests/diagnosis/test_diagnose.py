@@ -169,3 +169,12 @@ def test_expectations_are_of_measured_numbers() -> None:
 
 def test_it_is_part_of_the_package() -> None:
     assert archgraph.diagnose is diagnose
+
+
+def test_what_is_said_of_many_layers_is_said_once() -> None:
+    found = diagnose(load("highway", depth=4, gate_bias=-9))
+    (finding,) = found.findings
+    assert finding.kind == "saturated"
+    assert finding.count == 4
+    assert str(finding).startswith("body.")
+    assert " and 3 more: the gate is saturated" in str(finding)
