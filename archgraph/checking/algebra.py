@@ -119,7 +119,8 @@ def check(
         train: Whether dropout is active and norms use the statistics of the batch.
         budget: Most vector–Jacobian products. Targets are taken in the order of their number of
             paths as long as they fit; of the others conservation by edge is checked instead.
-        progress: Called with (products done, products in all).
+        progress: Called with (products done, products in all), first with none done, before the
+            pass is recorded.
 
     Returns:
         The errors and the verdict; a target that nothing depends on has norm 0 and error 0.
@@ -134,10 +135,12 @@ def check(
     References:
         F. L. Bauer, Computational graphs and rounding error, SIAM J. Numer. Anal. 11 (1974).
     """
-    tape = run_once(graph, batch=batch, seed=seed, dtype=dtype, train=train)
-    expected = autograd_gradients(tape)
     counts = _count_targets(graph)
     followed, cost = _affordable(graph, budget)
+    if progress is not None:
+        progress(0, cost)
+    tape = run_once(graph, batch=batch, seed=seed, dtype=dtype, train=train)
+    expected = autograd_gradients(tape)
     sums = _PathSums(tape, followed)
     for done in sums.follow():
         if progress is not None:

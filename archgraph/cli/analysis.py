@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from archgraph.cli.printing import print_json, print_table, say
+from archgraph.cli.printing import console, print_json, print_table, say
 from archgraph.cli.progress import progress
 from archgraph.cli.specs import load_spec
 from archgraph.graph import Graph
 
 if TYPE_CHECKING:
-    from archgraph.checking import Check
+    from archgraph.checking import Check, Skipped
 
 __all__ = ["run_check", "run_derive", "run_render"]
+
+
+MUCH = 2_000
+"""From so many vector–Jacobian products on, a check takes seconds, and says so."""
+MAX_SKIPPED = 4
 
 
 # --- derive -----------------------------------------------------------------------------------
@@ -59,14 +65,14 @@ def run_check(arguments: argparse.Namespace) -> int:
 
     graph = load_spec(arguments)
     budget = {} if arguments.budget is None else {"budget": arguments.budget}
-    with progress("paths") as report:
+    with progress("vector–Jacobian products") as report:
         result = check(
             graph,
             batch=arguments.batch,
             seed=arguments.seed,
             dtype=arguments.dtype,
             train=arguments.train,
-            progress=report,
+            progress=_announced(report),
             **budget,
         )
     found = check_predictions(graph, arguments)
@@ -76,6 +82,20 @@ def run_check(arguments: argparse.Namespace) -> int:
         _print_check(graph, result)
         print_statistics(found, arguments)
     return 0 if result.ok and (found is None or found.ok) else 1
+
+
+def _announced(report: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    """Return `report`, which first says on stderr how much there is to do, where it is much."""
+
+    def announce(done: int, total: int) -> None:
+        if done == 0 and total > MUCH:
+            console(stderr=True).print(
+                f"check: following the paths takes {total:,} vector–Jacobian products; "
+                "with a lower --budget it takes fewer, and checks the rest by conservation"
+            )
+        report(done, total)
+
+    return announce
 
 
 def _print_check(graph: Graph, result: Check) -> None:
@@ -89,13 +109,27 @@ def _print_check(graph: Graph, result: Check) -> None:
     ]
     columns = ["∂L/∂", "paths", "norm", "relative error"]
     print_table(columns, rows, right=columns[1:])
-    for name, skipped in result.skipped.items():
-        kept = skipped.conservation
-        instead = "" if kept is None else f"; its edges conserve the flow to {kept:.1e}"
-        say(f"{name}: {skipped.paths} paths are too many to follow one by one{instead}")
+    _print_skipped(result.skipped)
     verdict = "the paths add up" if result.ok else "THE PATHS DO NOT ADD UP"
     error = result.max_relative_error
     say(f"{verdict}: largest relative error {error:.1e}, allowed {result.tolerance:.0e}")
+
+
+def _print_skipped(skipped: Mapping[str, Skipped]) -> None:
+    """Say which targets have too many paths; if they are many, in one line."""
+    if len(skipped) <= MAX_SKIPPED:
+        for name, one in skipped.items():
+            kept = one.conservation
+            instead = "" if kept is None else f"; its edges conserve the flow to {kept:.1e}"
+            say(f"{name}: {one.paths} paths are too many to follow one by one{instead}")
+        return
+    counts = sorted(one.paths for one in skipped.values())
+    kept_all = [one.conservation for one in skipped.values() if one.conservation is not None]
+    instead = f"; their edges conserve the flow to {max(kept_all):.1e}" if kept_all else ""
+    say(
+        f"{len(skipped)} more targets have too many paths to follow one by one, "
+        f"{counts[0]:.4g} to {counts[-1]:.4g} each{instead}"
+    )
 
 
 # --- render -----------------------------------------------------------------------------------

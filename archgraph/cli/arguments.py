@@ -173,7 +173,13 @@ def _analysis_verbs(verbs: Any) -> None:
     )
     _measured(check)
     check.add_argument("--train", action="store_true", help="in train mode")
-    check.add_argument("--budget", type=_count, metavar="N", help="most paths to split")
+    check.add_argument(
+        "--budget",
+        type=_count,
+        metavar="N",
+        help="most vector-Jacobian products that following paths may take, one for each path from "
+        "each node (default 20000); other targets are checked by conservation only",
+    )
     check.add_argument(
         "--statistics",
         action=argparse.BooleanOptionalAction,
@@ -449,7 +455,10 @@ def _wrt(parser: _Parser, *, required: bool = True) -> None:
         "--wrt",
         required=required,
         metavar="TARGET",
-        help="a node, block, input or parameter: fc.weight; layer1.* is all parameters in layer1",
+        help="a node, block, input or parameter, by its path: fc.weight, layer1.0.conv2 (a spec's "
+        "formula says layer1[0].conv2); layer1.* is all parameters in layer1. In lists of paths "
+        "b.0…3 are copies passed in turn, b.1[proj] the branch through proj only, and (b.1) is "
+        "passed by its skip",
     )
 
 

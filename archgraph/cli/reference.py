@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from archgraph.cli.explanation import example, facts, inferred_texts, parameters_text, sentence
 from archgraph.cli.printing import print_json, print_table, say, write_text
 from archgraph.errors import UsageError, suggest
 from archgraph.ops import Op, catalogue
@@ -76,6 +77,8 @@ def _call(op: Op) -> str:
 def _describe(op: Op) -> dict[str, Any]:
     return {
         "name": op.name,
+        "about": sentence(op),
+        "example": example(op),
         "origin": op.origin,
         "family": op.family,
         "arguments": [
@@ -97,15 +100,20 @@ def _describe(op: Op) -> dict[str, Any]:
 
 def _explain(op: Op) -> None:
     say(_call(op))
-    facts = [op.origin, f"family {op.family}"]
-    facts += ["a weight layer"] if op.weight_layer else []
-    facts += ["carries no gradient"] if not op.gradient else []
-    say(", ".join(facts))
-    if op.inferred:
-        say(f"taken from the input: {', '.join(op.inferred)}")
-    if len(op.ports) != 1:
-        listed = ", ".join(p.name if p.required else f"{p.name} (optional)" for p in op.ports)
-        say(f"inputs: {listed or 'none'}")
+    if text := sentence(op):
+        say(text)
+    say(", ".join(facts(op)))
+    rules = inferred_texts(op)
+    if rules:
+        say(f"decided by the input: {'; '.join(rules)}")
+    listed = ", ".join(p.name if p.required else f"{p.name} (optional)" for p in op.ports)
+    say(
+        f"inputs: {listed or 'none'}" if len(op.ports) != 1 else "input: one value, the layer above"
+    )
+    if op.parameters:
+        say(f"parameters: {parameters_text(op)}")
+    shown = example(op)
+    say(f"in a spec: {shown}" if shown else "no spec can use it: it needs more than one target")
     rows = [(a.name, a.type, "" if a.required else format_value(a.default)) for a in op.arguments]
     if rows:
         print_table(["argument", "type", "default"], rows)

@@ -35,7 +35,9 @@ def outline(graph: Graph) -> tuple[Line, ...]:
     """Return the lines of a network, each block before what it holds.
 
     What a block holds is listed where it first occurs; where it follows again, with the same sizes
-    or others, one line says so. A graph without blocks is listed flat.
+    or others, one line says so. Copies fold into a line where they are alike in ops, merges, λ and
+    in what they read, earlier copies taken by how far back they are. A graph without blocks is
+    listed flat.
 
     Cost: linear in the nodes.
     """
@@ -88,7 +90,7 @@ class _Outline:
             return
         what = called(inner)
         nodes = tuple(self._inside[path]) if inner.kind == "repeat" else tuple(self._layers(inner))
-        reads = tuple(dict.fromkeys(node for _, node, _ in inner.inputs))
+        reads = self._reads(path)
         before = self._shown.setdefault(self._structure(inner), path)
         if before != path and inner.kind == "block" and len(nodes) > 1:
             yield Line(depth, member.name, f"{what}, inside as {before}", reads, nodes)
@@ -105,8 +107,7 @@ class _Outline:
 
     def _node(self, depth: int, name: str, path: str) -> Line:
         node = self._graph.node(path)
-        reads = tuple(reading(edge) for edge in self._graph.edges_into(path))
-        return Line(depth, name, operation(self._graph, node), reads, (path,))
+        return Line(depth, name, operation(self._graph, node), self._reads(path), (path,))
 
     def _folded(self, outer: Instance, members: list[Member], depth: int, first: Member) -> Line:
         names = [member.name for member in members]
@@ -116,7 +117,17 @@ class _Outline:
             path = _inside(outer, member)
             nodes += self._inside.get(path) or [path]
         times = f"{len(members)} × " if len(members) > 1 else ""
-        return Line(depth, name, f"{times}as {first.name}", (), tuple(nodes))
+        read: tuple[str, ...] = ()
+        if outer.connect is None:
+            path = _inside(outer, members[0])
+            read = (*self._reads(path), "…") if len(members) > 1 else self._reads(path)
+        return Line(depth, name, f"{times}as {first.name}", read, tuple(nodes))
+
+    def _reads(self, path: str) -> tuple[str, ...]:
+        inner = self._graph.instances.get(path)
+        if inner is not None:
+            return tuple(dict.fromkeys(node for _, node, _ in inner.inputs))
+        return tuple(reading(edge) for edge in self._graph.edges_into(path))
 
     def _signature(self, outer: Instance, member: Member) -> _Signature:
         """Return what makes two members alike: all ops, merges and λ inside."""
@@ -124,10 +135,32 @@ class _Outline:
         inner = self._graph.instances.get(path)
         if member.kind == "alias":
             return ("alias", member.name)
+        read = self._read(outer, path) if outer.kind == "repeat" and outer.connect is None else ()
         if inner is None:
-            return self._own(path, path)
+            return (self._own(path, path), read)
         inside = tuple(self._own(name, path) for name in self._layers(inner))
-        return (inner.kind, inner.block, inside)
+        return (inner.kind, inner.block, inside, read)
+
+    def _read(self, outer: Instance, path: str) -> _Signature:
+        """Return what a copy reads, earlier copies by how far back they are.
+
+        Where the copies follow each other, or read all before them, nothing has to be said.
+        """
+        order = {_inside(outer, member): i for i, member in enumerate(outer.members)}
+        own = [path] if path in self._graph.positions else []
+        read: list[object] = []
+        for name in dict.fromkeys([*self._inside.get(path, ()), *own]):
+            for edge in self._graph.edges_into(name):
+                if edge.source == path or edge.source.startswith(f"{path}."):
+                    continue
+                around = (edge.source, *self._graph.node(edge.source).block)
+                copy = next((p for p in around if p in order), None)
+                if copy is None:
+                    source: object = edge.source
+                else:
+                    source = (order[path] - order[copy], edge.source.removeprefix(copy))
+                read.append((name.removeprefix(path), source, edge.element, edge.port))
+        return tuple(read)
 
     def _layers(self, instance: Instance) -> list[str]:
         """Return the nodes inside, without the merges that feed it: copies read what they read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +11,9 @@ from archgraph.errors import TargetError, suggest
 from archgraph.graph import LOSS, Graph
 
 __all__ = ["Target", "resolve"]
+
+MAX_LISTED = 12
+"""A message names so many members of a block at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ def _all_of(graph: Graph, name: str) -> Target:
     inside = {p: u for p, u in _users(graph).items() if not module or p.startswith(f"{module}.")}
     if not inside:
         known = not path or path in graph.positions or path in graph.instances
-        raise TargetError(f"{path!r} has no parameters" if known else _unknown(graph, path))
+        raise TargetError(f"{path!r} has no parameters" if known else _unknown(graph, name))
     # Weight and bias are read by one layer at once, so there is one edge for both.
     users = sorted(
         {user for users in inside.values() for user in users},
@@ -112,7 +116,34 @@ def _entries(
 
 
 def _unknown(graph: Graph, name: str) -> str:
-    names = (*graph.positions, *graph.parameter_users, *filter(None, graph.instances))
-    close = suggest(name, [n for n in names if n != LOSS])
-    hint = f"; did you mean {close!r}?" if close else ""
+    stem = name.removesuffix(".*")
+    star = ".*" if stem != name else ""
+    blocks = [path for path in graph.instances if path]
+    names = [n for n in (*graph.positions, *graph.parameter_users, *blocks) if n != LOSS]
+    if star:
+        modules = {n.rpartition(".")[0] for n in graph.parameter_users}
+        names = [*blocks, *(n for n in modules if n and n not in blocks)]
+    # The part up to the last dot that is there at all says where to look.
+    scope = stem.rpartition(".")[0]
+    while scope and scope not in graph.instances:
+        scope = scope.rpartition(".")[0]
+    inside = [n for n in names if n.startswith(f"{scope}.")] if scope else names
+    level = [n for n in inside if n.count(".") == stem.count(".")]
+    close = suggest(stem, level) or suggest(stem, inside) or suggest(stem, names)
+    hint = f"; did you mean {close + star!r}?" if close else ""
+    # Only another number is likely to be there too, so a guess alone says little.
+    if close is None or scope or re.sub(r"\d", "", close) == re.sub(r"\d", "", stem):
+        hint += _listed(graph, scope)
     return f"{graph.name!r} has no node, input or parameter {name!r}{hint}"
+
+
+def _listed(graph: Graph, scope: str) -> str:
+    """Return what a block holds, or the network."""
+    instance = graph.instances.get(scope)
+    if instance is None:
+        members = [node.name for node in graph.nodes if node.name != LOSS]
+    else:
+        inputs = [node.name for node in graph.inputs] if not scope else []
+        members = [*inputs, *(member.name for member in instance.members)]
+    shown = ", ".join(members[:MAX_LISTED]) + (", …" if len(members) > MAX_LISTED else "")
+    return f"; {scope!r} holds {shown}" if scope else f"; there are {shown}"

@@ -174,7 +174,11 @@ class _Formula:
             for part in ast.walk(node):
                 if isinstance(part, ast.Name) and part.id == "cin":
                     message = "'cin' is known in the arguments of ops only"
-                    raise ExpressionError.at(part, message, help="give the block a param for it")
+                    help = (
+                        f"use it inside '{block.name}', in an op's arguments, where it is the size "
+                        "of that op's input; or write the number here"
+                    )
+                    raise ExpressionError.at(part, message, help=help)
                 if isinstance(part, ast.Name) and self._reads_layer(part):
                     self._problems.append(self._wrong_bracket(block.name, part, call))
                     return None

@@ -192,7 +192,10 @@ def test_wrong_usage(capsys, arguments, message):
 
 def test_ops_zoo_and_schema(capsys, tmp_path):
     assert as_json(capsys, "ops", "Linear")["inferred"] == ["in_features"]
-    assert "taken from the input: in_features" in run(capsys, "ops", "Linear").out
+    assert (
+        "decided by the input: in_features: the size of its last axis"
+        in run(capsys, "ops", "Linear").out
+    )
     assert {"Linear", "Affine"} <= {op["name"] for op in as_json(capsys, "ops")["ops"]}
     assert {s["name"]: s["paths"] for s in as_json(capsys, "zoo")["specs"]}[
         "scaled_residual"

@@ -73,3 +73,33 @@ def test_a_flat_graph_is_listed_flat():
     builder.input("x", (2,))
     builder.layer("y", parse_call("Linear(2)"), ["x"])
     assert listed(builder.build()) == [("y", "Linear(2)", 1)]
+
+
+LADDER = """
+archgraph: 1
+inputs: {x: [8]}
+blocks:
+  rung: {inputs: [all, below], layers: {fc: "Linear(8)(all + below)"}}
+layers:
+  a: Linear(8)
+  y: {op: "rung()(a, y[i - 1] if i > 0 else x)", repeat: 5}
+  z: {op: "Linear(8)(y if i < 2 else z[i - 2])", repeat: 6}
+"""
+
+
+def test_copies_that_read_differently_are_not_folded_together():
+    lines = [(line.name, line.what, line.reads) for line in outline(parse(LADDER))]
+    assert lines == [
+        ("a", "Linear(8)", ("x",)),
+        ("y", "× 5", ()),
+        ("0", "rung()", ("a", "x")),
+        ("fc", "Linear(8)", ("a", "x")),
+        ("1", "rung()", ("a", "y.0.fc")),
+        ("fc", "Linear(8)", ("a", "y.0.fc")),
+        ("2 … 4", "3 × as 1", ("a", "y.1.fc", "…")),
+        ("z", "× 6", ()),
+        ("0", "Linear(8)", ("y.4.fc",)),
+        ("1", "as 0", ("y.4.fc",)),
+        ("2", "Linear(8)", ("z.0",)),
+        ("3 … 5", "3 × as 2", ("z.1", "…")),
+    ]
