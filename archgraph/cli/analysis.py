@@ -141,9 +141,9 @@ def run_render(arguments: argparse.Namespace) -> int:
     from archgraph.picture import render
 
     graph = load_spec(arguments)
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"max_nodes": arguments.max_nodes}
     if arguments.wrt is not None:
-        options = {"wrt": arguments.wrt}
+        options["wrt"] = arguments.wrt
         options["histogram"] = count_histograms(graph, arguments.wrt).edges
         if not arguments.unmeasured:
             from archgraph.picture.measured import measured_flow

@@ -195,6 +195,12 @@ def _analysis_verbs(verbs: Any) -> None:
     _wrt(render, required=False)
     _output(render, "the picture: .svg, .png, .pdf or .dot (default NAME.svg)")
     render.add_argument(
+        "--max-nodes",
+        type=_count,
+        metavar="N",
+        help="fold until N are left (default 60, and fewer where they do not fit a page)",
+    )
+    render.add_argument(
         "--unmeasured", action="store_true", help="with --wrt: draw the paths without measuring"
     )
     _measured(render)

@@ -109,7 +109,8 @@ def _folded(
     limit = MAX_NODES if max_nodes is None else max_nodes
     found: tuple[Scene, Mapping[str, str]] | None = None
     for scene in _candidates(whole, graph, limit):
-        found = framed(fold_wide(scene, row_width), graph)
+        narrow = scene if max_nodes is not None else fold_wide(scene, row_width)
+        found = framed(narrow, graph)
         if len(found[0].vertices) > limit:
             continue
         if max_nodes is not None:

@@ -289,3 +289,36 @@ def test_show_folds_what_is_alike(capsys):
 def test_a_block_instance_is_a_target(capsys):
     assert main(["paths", "resnet", "--wrt", "layer4.1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["count"] == 2
+
+
+def test_a_long_check_says_how_much_there_is_to_do_and_sums_up_what_it_left(capsys, tmp_path):
+    spec = tmp_path / "deep.yaml"
+    layers = "layers: {body: {op: Linear(2), repeat: 12, connect: add}}"
+    spec.write_text(f"archgraph: 1\ninputs: {{x: [2]}}\n{layers}\n")
+    done = run(capsys, "check", spec, "--budget", 3000)
+    assert "following the paths takes" not in run(capsys, "check", "residual").err
+    assert "vector–Jacobian products; with a lower --budget" in done.err
+    assert "more targets have too many paths to follow one by one, " in done.out
+
+
+def test_render_folds_to_as_many_nodes_as_asked(capsys, tmp_path):
+    drawn = []
+    for count in (200, 12):
+        path = tmp_path / f"{count}.dot"
+        run(capsys, "render", "resnet", "--max-nodes", count, "-o", path)
+        drawn.append(path.read_text())
+    assert "of 161 nodes folded" not in drawn[0]
+    assert "of 161 nodes folded" in drawn[1]
+    assert drawn[1].count("tooltip=") < 60
+
+
+def test_a_block_is_not_given_cin(capsys, tmp_path):
+    spec = tmp_path / "cin.yaml"
+    spec.write_text(
+        "archgraph: 1\ninputs: {x: [8, 4, 4]}\n"
+        'blocks:\n  se: {params: {c: required}, layers: {a: "Conv2d(c, 1)"}}\n'
+        "layers:\n  s: se(cin // 2)\n"
+    )
+    said = run(capsys, "validate", spec, code=1).err
+    assert "cin.yaml:6:9: error" in said
+    assert "use it inside 'se', in an op's arguments, where it is the size of that op's" in said
