@@ -132,7 +132,10 @@ class _Blocks:
     def _groups(
         self, scope: str, places: Sequence[int], plan: _Plan
     ) -> Iterator[tuple[list[int], Vertex]]:
-        for _, run in groupby(self._parts(scope, places), key=self._signature):
+        known = self._graph.instances.get(scope)
+        copies = known is not None and known.kind == "repeat"
+        alike = self._signature if copies else _path
+        for _, run in groupby(self._parts(scope, places), key=alike):
             parts = list(run)
             shown = self._shown(parts, plan)
             for is_shown, stretch in groupby(parts, key=lambda part: part.path in shown):
@@ -243,6 +246,11 @@ class _Blocks:
         scope = one[0].scope[: self._depth[parts[0].path]] if known else one[0].scope
         box = box_of(inside, tuple(lines), what=f"blocks {call} {ops}", scope=scope)
         return replace(box, value=parts[-1].path)
+
+
+def _path(part: _Part) -> object:
+    """Outside of repeats members stand beside each other, and none is a copy of another."""
+    return part.path
 
 
 def _alike(what: str) -> str:

@@ -20,7 +20,9 @@ def scale_text(edge: Edge) -> str:
     scale = edge.scale
     number = format_number(scale.value, 4).replace("-", "−")
     if scale.learn:
-        name = str(scale.learn).rpartition(".")[2]
+        names = str(scale.learn).split(".")
+        # Of a list of parameters the last part is but a number.
+        name = ".".join(names[-2:] if names[-1][:1].isdigit() else names[-1:])
         return f"{_GREEK.get(name, shorten(name, 14))}={number}, learnable"
     text = scale.text or "lam"
     if text.isidentifier():

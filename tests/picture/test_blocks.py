@@ -156,3 +156,27 @@ def test_integer_inputs_and_terms_of_the_loss_are_named():
     text = diagram(load("examples/two_encoder_fusion.yaml"))
     assert "16 int64 &lt; 100" in text
     assert "own · aux=0.3" in text
+
+
+def test_members_beside_each_other_are_no_copies():
+    graph = parsed(
+        """archgraph: 1
+name: beside
+inputs: {x: [4]}
+blocks:
+  unit: {layers: {f: Linear(4), g: Tanh, h: Linear(4)}}
+layers:
+  a: unit()(x)
+  b: unit()(x)
+  c: unit()(x)
+  d: unit()(x)
+  y: a + b + c + d
+"""
+    )
+    for scene in steps(graph):
+        assert not any("×" in name for name in names(scene))
+
+
+def test_an_element_of_a_list_of_learnable_scales_has_a_name_of_its_own():
+    text = diagram(load("denseformer"))
+    assert "h_scale.7[0]=0, learnable" in text
