@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from archgraph.graph import Graph
-from archgraph.paths import count_paths, iter_paths
+from archgraph.paths import count_histograms, count_paths, iter_paths, resolve
 from archgraph.picture.flow import Flow, PathRow
 from archgraph.picture.routes import path_row
+
+if TYPE_CHECKING:
+    from archgraph.gradient import Tape
 
 __all__ = ["measured_flow"]
 
 LISTED_PATHS = 8
 """With more paths than these, a drawing shows no table of them."""
+MAX_LENGTH = 40
+"""Of a path in edges: where there are longer ones, a drawing does not say the share by length."""
 
 
 def measured_flow(
@@ -29,7 +36,8 @@ def measured_flow(
         TargetError: there is no such target, or it has no gradient.
         GradientError: the gradient cannot be split, or a self-check failed.
 
-    Cost: two passes to record, and about four backward passes.
+    Cost: two passes to record, about four backward passes, and, where paths have at most
+        `MAX_LENGTH` edges, about one forward and backward pass for every two lengths.
     """
     from archgraph.gradient import decompose, edge_flow, run_once
 
@@ -37,7 +45,6 @@ def measured_flow(
     tape = run_once(graph, batch=batch, seed=seed, dtype=dtype)
     flow = edge_flow(tape, wrt)
     rows: tuple[PathRow, ...] = ()
-    lengths: dict[int, float] = {}
     if count <= LISTED_PATHS:
         paths = list(iter_paths(graph, wrt))
         parts = decompose(tape, wrt, "path").parts
@@ -47,8 +54,6 @@ def measured_flow(
                 zip(paths, parts, strict=True), key=lambda pair: -abs(pair[1].share or 0)
             )
         )
-        for path, part in zip(paths, parts, strict=True):
-            lengths[path.length] = lengths.get(path.length, 0.0) + (part.share or 0.0)
     return Flow(
         wrt=wrt,
         shares={key: share for key, share in flow.shares.items() if share is not None},
@@ -56,13 +61,34 @@ def measured_flow(
         norm=flow.norm,
         count=count,
         paths=rows,
-        length_shares=lengths,
+        length_shares=_length_shares(tape, wrt),
         node_rms=flow.node_rms,
         loss=_loss(graph),
         batch=batch,
         seed=seed,
         dtype=dtype,
     )
+
+
+def _length_shares(tape: Tape, wrt: str) -> dict[int, float]:
+    """Return the share of each path length in edges; empty where they are long, or not to be had.
+
+    The split is by the degree of a polynomial, one for each edge; no path is listed.
+    """
+    from archgraph.errors import ArchgraphError
+    from archgraph.gradient import decompose
+
+    if max(count_histograms(tape.graph, wrt).edges, default=0) > MAX_LENGTH:
+        return {}
+    try:
+        split = decompose(tape, wrt, dict.fromkeys(tape.graph.edge_positions, 1), headlines=False)
+    except ArchgraphError:  # too little memory, or an op that is differentiated only once
+        return {}
+    # A parameter's paths begin with a step that is no edge of the graph.
+    first = 1 if resolve(tape.graph, wrt).entries else 0
+    return {
+        part.key + first: part.share or 0.0 for part in split.parts if isinstance(part.key, int)
+    }
 
 
 def _loss(graph: Graph) -> str:
