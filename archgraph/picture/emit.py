@@ -249,7 +249,8 @@ class Emitter:
             for line in vertex.lines[1:]
         )
         if vertex.alert:
-            lines.append(f'<FONT COLOR="{ALERT}"><B>⚠ {vertex.alert}</B></FONT>')
+            word = f"{vertex.alert} inside" if vertex.alert_inside else vertex.alert
+            lines.append(f'<FONT COLOR="{ALERT}"><B>⚠ {word}</B></FONT>')
             attributes |= {"color": ALERT, "penwidth": "2.5"}
             if "fixedsize" in attributes:
                 attributes["fixedsize"] = "false"

@@ -55,6 +55,8 @@ class Vertex:
     carries: bool = True
     """Whether it lies on a path from the target to L."""
     alert: Alert = ""
+    alert_inside: bool = False
+    """Of a box: whether the alert is of something inside, not of the value that it hands on."""
     rms: float | None = field(default=None, compare=False)
     target: bool = False
     """Whether it is the target whose gradient is drawn."""

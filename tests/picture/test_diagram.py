@@ -175,6 +175,16 @@ def test_alerts_have_a_border_an_icon_and_a_word():
     assert "⚠" not in drawn.nodes["x5"]["label"]
 
 
+def test_a_box_says_whether_its_own_value_or_something_inside_is_alarming():
+    outputs = {"head": 1.0}
+    graph = networks.scaled_residual(20)
+    for name, word in (("F10", "⚠ vanishing inside<"), ("x19", "⚠ vanishing<")):
+        rms = outputs | {name: 1e-9}
+        text = diagram(graph, flow=Flow(wrt="x0", node_rms=rms), max_nodes=10)
+        assert text.count("⚠ vanishing") == 1
+        assert word in text
+
+
 def test_hover_tells_share_norm_and_number_of_paths():
     drawn = parsed(networks.residual(), flow=networks.residual_flow()).lines
     expected = "x1->x3 · λ=1 · skip · share 78 % · ‖cotangent‖ 0.5 · 2 paths"
