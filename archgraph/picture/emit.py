@@ -32,6 +32,8 @@ from archgraph.picture.style import (
 
 __all__ = ["Emitter"]
 
+MAX_TALKATIVE = 20
+"""In a folded drawing of more vertices than these, λ=1 goes without saying on skips too."""
 _NOTHING = {
     "fixedsize": "true",
     "height": "0",
@@ -57,7 +59,7 @@ class Emitter:
         self._scene, self._rows = strips.scene, strips.rows
         self._backward, self._flow, self._scale = backward, flow, scale
         self._frames = frames
-        self._folded = strips.scene.hidden > 0
+        self._quiet = strips.scene.hidden > 0 and len(strips.scene.vertices) > MAX_TALKATIVE
         self._ids = _dot_ids(self._scene)
         self._vertices = {vertex.key: vertex for vertex in self._scene.vertices}
         self._ranks = ranks(self._scene)
@@ -302,7 +304,7 @@ class Emitter:
         # λ=1 goes without saying, but on the skips of a small sum it is what one looks for.
         if edge and (
             not edge.scale.is_one
-            or (arc.skip and edge.kind == "add" and arc.carries and not self._folded)
+            or (arc.skip and edge.kind == "add" and arc.carries and not self._quiet)
         ):
             parts.append(scale_text(edge))
         if self._flow and arc.share is not None and arc.carries and arc.source in self._forks:
