@@ -122,6 +122,9 @@ def _initialisers(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _edges(graph: Graph) -> Iterable[dict[str, Any]]:
+    # Of several inputs none is the chain of the first layer, so its first term may have a role.
+    layers = [node.name for node in graph.nodes if node.kind == "layer"]
+    unchained = layers[0] if layers and len(graph.inputs) > 1 else None
     for node in graph.nodes:
         if node.kind != "layer":
             continue
@@ -132,13 +135,13 @@ def _edges(graph: Graph) -> Iterable[dict[str, Any]]:
                 yield from _concat(node, port, edges, rest)
                 continue
             for slot, edge in enumerate(edges):
-                kind = _kind(edge, slot)
+                kind = _kind(edge, slot, chained=node.name != unchained)
                 entry = {"from": _source(edge), "to": node.name, "kind": kind}
                 yield {**entry, **_scale(edge.scale), **rest}
 
 
-def _kind(edge: Edge, slot: int) -> str:
-    if slot == 0:
+def _kind(edge: Edge, slot: int, *, chained: bool) -> str:
+    if slot == 0 and (chained or edge.role != "skip"):
         return "sequential"
     if edge.kind == "add":
         return "add-skip" if edge.role == "skip" else "add"

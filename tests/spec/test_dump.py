@@ -62,6 +62,17 @@ def test_the_role_cases(name):
     assert_round_trip(parse(CASES[name]["spec"]))
 
 
+@pytest.mark.parametrize("kinds", [("add-skip", "add"), ("add-skip", "add-skip"), ("add", "add")])
+def test_a_role_that_is_forced_on_the_first_term_of_the_first_layer(kinds):
+    edges = ", ".join(
+        f"{{from: {name}, to: y, kind: {kind}}}" for name, kind in zip("ab", kinds, strict=True)
+    )
+    text = f"archgraph: 1\ninputs: {{a: [4], b: [4]}}\nlayers:\n  y:\nedges: [{edges}]\n"
+    graph = parse(text)
+    assert (graph.edges[0].role == "skip") == (kinds[0] == "add-skip")
+    assert_round_trip(graph)
+
+
 def test_everything_at_once():
     assert_round_trip(parse(ODD))
 
