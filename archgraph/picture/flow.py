@@ -42,6 +42,9 @@ class Flow:
     """Edge id → norm of the cotangent that the edge delivers to its source, λ included."""
     node_rms: Mapping[str, float] = field(default_factory=dict)
     """Node → root mean square per element of the cotangent there; alerts are found from these."""
+    node_norms: Mapping[str, float] = field(default_factory=dict)
+    """Node → norm of the cotangent there. Where it is known, it must be out of bounds, too: before
+    a global pool every element has little of a gradient that is as large as ever."""
     norm: float | None = None
     """‖∂L/∂wrt‖."""
     count: int | None = None

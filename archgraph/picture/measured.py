@@ -63,6 +63,7 @@ def measured_flow(
         paths=rows,
         length_shares=_length_shares(tape, wrt),
         node_rms=flow.node_rms,
+        node_norms=flow.node_norms,
         loss=_loss(graph),
         batch=batch,
         seed=seed,

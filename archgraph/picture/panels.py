@@ -134,9 +134,9 @@ def _shape_notes(scene: Scene, kinds: Iterable[str]) -> list[str]:
         notes.append("dotted box: the same value in another row")
     alerts = {vertex.alert for vertex in scene.vertices}
     if "vanishing" in alerts:
-        notes.append(f"vanishing: < {VANISHING:g} × the outputs', per element")
+        notes.append(f"vanishing: < {VANISHING:g} × the outputs', per element and in all")
     if "exploding" in alerts:
-        notes.append(f"exploding: > {EXPLODING:g} × the outputs', per element")
+        notes.append(f"exploding: > {EXPLODING:g} × the outputs', per element and in all")
     return notes
 
 

@@ -36,7 +36,7 @@ Alert = Literal["", "NaN", "dead", "vanishing", "exploding"]
 
 VANISHING = 1e-3
 EXPLODING = 1e3
-"""Root-mean-square per element of a cotangent, relative to that at the outputs."""
+"""Root mean square per element of a cotangent, and its norm, relative to those at the outputs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,19 +345,24 @@ def _merged_norm(arcs: list[Arc]) -> float | None:
 def _alerts(graph: Graph, flow: Flow | None) -> Mapping[str, Alert]:
     if flow is None:
         return {}
-    rms = flow.node_rms
-    outputs = [rms[e.source] for e in graph.edges_into(LOSS) if e.source in rms]
+    rms, norms = (_relative(graph, values) for values in (flow.node_rms, flow.node_norms))
+    return {name: _alert(value, norms.get(name, value)) for name, value in rms.items()}
+
+
+def _relative(graph: Graph, values: Mapping[str, float]) -> dict[str, float]:
+    """Return values relative to the largest at an output; as they are if none is known."""
+    outputs = [values[e.source] for e in graph.edges_into(LOSS) if e.source in values]
     reference = max((value for value in outputs if 0 < value < math.inf), default=None)
-    return {name: _alert(value, reference) for name, value in rms.items()}
+    if reference is None:
+        return {name: 1.0 if 0 < value < math.inf else value for name, value in values.items()}
+    return {name: value / reference for name, value in values.items()}
 
 
-def _alert(rms: float, reference: float | None) -> Alert:
+def _alert(rms: float, norm: float) -> Alert:
     if not math.isfinite(rms):
         return "NaN"
     if rms == 0:
         return "dead"
-    if reference is None:
-        return ""
-    if rms < VANISHING * reference:
+    if max(rms, norm) < VANISHING:
         return "vanishing"
-    return "exploding" if rms > EXPLODING * reference else ""
+    return "exploding" if min(rms, norm) > EXPLODING else ""

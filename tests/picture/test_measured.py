@@ -49,4 +49,4 @@ layers:
     assert flow.node_rms["a.0"] < 1e-3 * flow.node_rms["y"] < flow.node_rms["a.2"] * 10
     drawn = diagram(graph, flow=flow)
     assert "⚠ vanishing" in drawn
-    assert "vanishing: &lt; 0.001 × the outputs&#x27;, per element" in drawn
+    assert "vanishing: &lt; 0.001 × the outputs&#x27;, per element and in all" in drawn

@@ -141,6 +141,13 @@ def test_alerts_compare_with_the_output(rms, alert):
     assert {vertex.key: vertex.alert for vertex in scene.vertices}["F1"] == alert
 
 
+@pytest.mark.parametrize(("norm", "alert"), [(1.0, ""), (1e-5, "vanishing")])
+def test_a_gradient_that_is_only_spread_out_does_not_vanish(norm, alert):
+    rms, norms = {"x5": 1.0, "F1": 1e-5}, {"x5": 2.0, "F1": 2 * norm}
+    scene = build_scene(networks.residual(), flow=Flow(wrt="x1", node_rms=rms, node_norms=norms))
+    assert {vertex.key: vertex.alert for vertex in scene.vertices}["F1"] == alert
+
+
 def test_an_unknown_target_is_said():
     with pytest.raises(TargetError, match="did you mean 'x3'"):
         build_scene(networks.residual(), wrt="x33")
