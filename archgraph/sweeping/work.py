@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from importlib import import_module
 from typing import Any, Final
 
 from archgraph.errors import ArchgraphError, SpecError, TargetError
@@ -124,9 +123,9 @@ def _predict(graph: Graph, seed: int, options: Options) -> list[Row]:
 
 def _measure(graph: Graph, seed: int, options: Options) -> list[Row]:
     from archgraph.gradient import as_dtype
+    from archgraph.measurement import measure
 
-    measurement = import_module("archgraph.measurement")
-    found = measurement.measure(
+    found = measure(
         graph,
         seeds=[seed],
         batch=options.batch or 4,

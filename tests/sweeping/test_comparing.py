@@ -105,6 +105,17 @@ def test_shared_weights_are_one_place():
     assert len(modules) == len(profile.names)
 
 
+def test_measured_stands_beside_predicted():
+    found = compare([SOURCE], batch=2, samples=400, networks=300, seed=1)
+    (variant,) = found.variants
+    predicted, measured = variant.predicted, variant.measured
+    assert predicted.names == measured.names
+    for k in range(len(predicted.names)):
+        error = math.hypot(predicted.errors[k], measured.errors[k])
+        assert abs(predicted.values[k] - measured.values[k]) < 4 * error
+        assert 0 < measured.errors[k] < 0.2 * measured.values[k]
+
+
 def test_json_is_complete():
     found = compare([SOURCE], {"lam": [0.5, 1]}, samples=4).to_dict()
     assert [variant["settings"] for variant in found["variants"]] == [{"lam": 0.5}, {"lam": 1}]

@@ -54,6 +54,23 @@ def test_decompose_is_what_a_direct_call_gives():
     ]
 
 
+def test_measure_is_what_a_direct_call_gives():
+    from archgraph.measurement import measure
+
+    options = Options(batch=2, wrt=("x", "h.0.F.weight"))
+    found = sweep(SOURCE, GRID, "measure", seeds=2, options=options, workers=1)
+    node, parameter = found.rows[:2]
+    graph = SOURCE.load({"lam": 0.5, "depth": 1}.items())
+    direct = measure(graph, seeds=[node["seed"]], batch=2)
+    assert (node["kind"], node["energy"]) == ("node", direct.nodes["x"].energy)
+    assert parameter["rms"] == direct.parameters["h.0.F.weight"].rms
+    # All networks of a point at once give what the point says of them.
+    seeds = [row["seed"] for row in found.rows[:4:2]]
+    both = measure(graph, seeds=seeds, batch=2).nodes["x"]
+    assert found.points[0].value == pytest.approx(both.energy, rel=1e-9)
+    assert found.points[0].standard_error == pytest.approx(both.standard_error, rel=1e-6)
+
+
 def test_seeds_depend_on_the_point_alone():
     one = Job((("a", 1), ("b", "ReLU")), 3)
     other = Job((("b", "ReLU"), ("a", 1)), 3)
@@ -153,8 +170,8 @@ def test_a_job_that_ends_its_process_is_a_row(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
     source = Source(DYING, "dying.yaml", plugins=("mortality",))
-    found = sweep(source, {"grim": [1, 2]}, "decompose", seeds=2, workers=2)
-    assert [point.failed for point in found.points] == [0, 2]
+    found = sweep(source, {"grim": [1, 2]}, "decompose", workers=2)
+    assert [point.failed for point in found.points] == [0, 1]
     assert found.points[1].errors == ("its process died: killed, or out of memory",)
 
 
