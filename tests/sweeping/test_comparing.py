@@ -82,6 +82,20 @@ def test_states_follow_the_closed_form():
         assert variant.gain_db == pytest.approx(20 * math.log10(variant.profile.values[0]))
 
 
+def test_errors_of_states_are_of_norms():
+    from archgraph.prediction import predict
+
+    graph = SOURCE.load()
+    found = predict(graph, samples=64)
+    profile = profile_of(graph, found, "states")
+    for name, value, error in zip(profile.names, profile.values, profile.errors, strict=True):
+        node = found.nodes[name]
+        assert value**2 == pytest.approx(node.energy)
+        if node.standard_error:  # the reference has none
+            low, high = node.energy - node.standard_error, node.energy + node.standard_error
+            assert error == pytest.approx((math.sqrt(high) - math.sqrt(low)) / 2, rel=0.02)
+
+
 def test_states_without_a_spec_of_them_are_between_blocks():
     assert states_of(SOURCE.load()) == ("x", "h.0.out", "h.1.out")
 

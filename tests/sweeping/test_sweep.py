@@ -15,9 +15,10 @@ import pytest
 
 from archgraph.errors import SpecError, UsageError
 from archgraph.sweeping import parse_grid, sweep
-from archgraph.sweeping.job import Job, Options
+from archgraph.sweeping.job import Job, Options, as_task
 from archgraph.sweeping.log import Log
 from archgraph.sweeping.source import Source, read_source
+from archgraph.sweeping.work import run_jobs
 from tests.sweeping.networks import DYING, MORTAL, RESIDUAL
 
 SOURCE = Source(RESIDUAL, "by_depth.yaml")
@@ -52,6 +53,37 @@ def test_decompose_is_what_a_direct_call_gives():
     assert [(p["name"], p["share"]) for p in parts[:2]] == [
         (str(p.key), p.share) for p in direct.parts
     ]
+
+
+def test_a_chunk_may_hold_several_points():
+    task = as_task(SOURCE, "predict", FEW)
+    jobs = [Job((("depth", depth),), 0) for depth in (1, 3, -1, 1)]
+    together = run_jobs(task, jobs)
+    alone = [run_jobs(task, [job])[0] for job in jobs]
+    assert [outcome.rows for outcome in together] == [outcome.rows for outcome in alone]
+    assert together[0].rows == together[3].rows != together[1].rows
+    assert [outcome.error is None for outcome in together] == [True, True, False, True]
+
+
+def test_a_job_has_one_torch_thread(monkeypatch):
+    import torch
+
+    from archgraph.sweeping import work
+
+    seen = []
+
+    def look(*_):
+        seen.append(torch.get_num_threads())
+        return []
+
+    monkeypatch.setattr(work, "_WORK", {"predict": look})
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        run_jobs(as_task(SOURCE, "predict", FEW), [Job((), 0)])
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_measure_is_what_a_direct_call_gives():
