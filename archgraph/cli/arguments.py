@@ -365,7 +365,10 @@ def _sweeping_verbs(verbs: Any) -> None:
         help="for predict (default auto)",
     )
     sweep.add_argument(
-        "--samples", type=_count, metavar="N", help="for predict: networks of one prediction"
+        "--samples",
+        type=_count,
+        metavar="N",
+        help="networks that one job averages over; for measure (default 1) and predict",
     )
     sweep.add_argument("--batch", type=_count, metavar="N", help="batch size (default 4)")
     sweep.add_argument("--seed", type=int, default=0, metavar="N", help="that seeds come from")

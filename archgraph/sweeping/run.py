@@ -52,8 +52,8 @@ def sweep(
     Args:
         spec: A file, the name of a shipped spec, or its text.
         grid: By param one value, or a sequence of them.
-        what: `predict` (`seeds` independent predictions), or `measure` or `decompose` (one real
-            network for each seed).
+        what: `predict` (`seeds` independent predictions), `measure` (`samples` real networks for
+            each seed, by default one) or `decompose` (one).
         seeds: Jobs at each point.
         options: How each job is done.
         workers: Number of processes; default one for each processor. They are spawned: a script

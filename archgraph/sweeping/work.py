@@ -17,7 +17,7 @@ from typing import Any, Final
 from archgraph.errors import ArchgraphError, SpecError, TargetError
 from archgraph.graph import Graph
 from archgraph.paths.target import resolve
-from archgraph.sweeping.job import Job, Options, Outcome, Task
+from archgraph.sweeping.job import SEEDS, Job, Options, Outcome, Task
 
 __all__ = ["first_target", "run_jobs"]
 
@@ -127,7 +127,7 @@ def _measure(graph: Graph, seed: int, options: Options) -> list[Row]:
 
     found = measure(
         graph,
-        seeds=[seed],
+        seeds=[(seed + i) % SEEDS for i in range(options.samples or 1)],
         batch=options.batch or 4,
         train=options.train is not False,
         dtype=as_dtype(options.dtype or "float64"),

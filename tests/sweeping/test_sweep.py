@@ -102,6 +102,12 @@ def test_measure_is_what_a_direct_call_gives():
     assert found.points[0].value == pytest.approx(both.energy, rel=1e-9)
     assert found.points[0].standard_error == pytest.approx(both.standard_error, rel=1e-6)
 
+    options = Options(batch=2, wrt=("x",), samples=3)
+    (row,) = sweep(SOURCE, {"depth": 1}, "measure", options=options, workers=1).rows
+    graph = SOURCE.load({"depth": 1}.items())
+    three = measure(graph, seeds=[row["seed"] + i for i in range(3)], batch=2).nodes["x"]
+    assert (row["energy"], row["standard_error"]) == (three.energy, three.standard_error)
+
 
 def test_seeds_depend_on_the_point_alone():
     one = Job((("a", 1), ("b", "ReLU")), 3)
@@ -154,7 +160,7 @@ def test_a_bad_grid_is_refused_before_anything_runs(monkeypatch):
     with pytest.raises(UsageError, match="no param 'lan'") as caught:
         sweep(SOURCE, {"lan": 1, "wdth": 2}, "predikt", seeds=0)
     assert len(str(caught.value).splitlines()) == 4
-    with pytest.raises(UsageError, match="belongs to predict"):
+    with pytest.raises(UsageError, match="samples belong to predict and measure"):
         sweep(SOURCE, {}, "decompose", options=Options(samples=9))
     with pytest.raises(SpecError, match="archgraph: 1"):
         sweep(Source(b"", "empty.yaml"), {})
