@@ -213,6 +213,19 @@ def test_a_job_that_ends_its_process_is_a_row(tmp_path, monkeypatch):
     assert found.points[1].errors == ("its process died: killed, or out of memory",)
 
 
+def test_a_script_without_a_guard_is_told_so(tmp_path):
+    import subprocess
+
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from archgraph.sweeping import sweep\n"
+        "sweep('residual', {'lam': [0.5, 1]}, 'decompose', workers=2)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert 'under if __name__ == "__main__":' in done.stderr.splitlines()[-1]
+
+
 def test_included_files_travel_with_the_spec(tmp_path):
     (tmp_path / "blocks.yaml").write_text("archgraph: 1\nblocks: {b: {layers: {f: Linear(3)}}}\n")
     spec = tmp_path / "spec.yaml"
