@@ -282,6 +282,8 @@ def test_parquet(small, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     table = parquet.read_table(small.write(tmp_path / "a.parquet"))
     assert table.to_pylist() == small.rows
+    types = {field.name: str(field.type) for field in table.schema}
+    assert (types["act"], types["depth"], types["rms"]) == ("string", "int64", "double")
 
 
 def test_files_that_cannot_be_written(small, tmp_path, monkeypatch):
