@@ -19,6 +19,14 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}\n{self.format_usage().strip()}")
 
 
+class _Paragraphs(argparse.HelpFormatter):
+    """Keeps the paragraphs of a text apart."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        parts = text.split("\n\n")
+        return "\n\n".join(super(_Paragraphs, self)._fill_text(p, width, indent) for p in parts)
+
+
 def _runner(module: str, name: str) -> Callable[[argparse.Namespace], int]:
     """Return a verb's function, imported only when it runs."""
 
@@ -84,7 +92,9 @@ def _verb(
     grid: bool = False,
     epilog: str | None = None,
 ) -> _Parser:
-    parser: _Parser = verbs.add_parser(name, help=help, description=help, epilog=epilog)
+    parser: _Parser = verbs.add_parser(
+        name, help=help, description=help, epilog=epilog, formatter_class=_Paragraphs
+    )
     parser.set_defaults(run=_runner(module, f"run_{name}"))
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     if spec:
@@ -367,7 +377,10 @@ def _sweeping_verbs(verbs: Any) -> None:
         help="for predict (default auto)",
     )
     sweep.add_argument(
-        "--samples", type=_count, metavar="N", help="for predict: networks of one prediction"
+        "--samples",
+        type=_count,
+        metavar="N",
+        help="networks that one job averages over; for measure (default 1) and predict",
     )
     sweep.add_argument("--batch", type=_count, metavar="N", help="batch size (default 4)")
     sweep.add_argument("--seed", type=int, default=0, metavar="N", help="that seeds come from")
@@ -381,7 +394,9 @@ def _sweeping_verbs(verbs: Any) -> None:
         "compare",
         "compare",
         "Put several networks side by side: how large the gradient is, layer by layer.",
-        epilog=f"{_GRID} Every spec takes the params that it has.",
+        epilog="Four activations in one picture: archgraph compare gradient_flow_demo --set "
+        f"act=ReLU,LeakyReLU,Tanh,Sigmoid --batch 32 -o figure.png\n\n{_GRID}\n\nEvery spec takes "
+        "the params that it has.",
         grid=True,
         several=True,
     )
@@ -401,7 +416,7 @@ def _sweeping_verbs(verbs: Any) -> None:
         "plot",
         "Draw the gradient's norm layer by layer, or the signal's statistics block by block.",
         epilog=f"norms: predicted and measured gradients together. signal: mean², variance and "
-        f"branch variance of real networks, as Brock et al. 2021 plot them. {_GRID}",
+        f"branch variance of real networks, as Brock et al. 2021 plot them.\n\n{_GRID}",
         grid=True,
         several=True,
     )

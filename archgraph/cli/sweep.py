@@ -23,7 +23,7 @@ __all__ = ["read_spec", "run_sweep"]
 def run_sweep(arguments: argparse.Namespace) -> int:
     """Do one thing at every point of a grid."""
     from archgraph.sweeping import parse_grid, sweep
-    from archgraph.sweeping.table import check_format
+    from archgraph.sweeping.formats import check_format
 
     output = None if arguments.output is None else Path(arguments.output)
     if output is not None:

@@ -92,8 +92,10 @@ def _subtitle(found: Sweep) -> list[str]:
     how = what[found.task.what]
     if found.task.what == "predict":
         how += f" ({', '.join(methods)})"
-    seeds = f"{found.seeds:,} seed{'s' if found.seeds > 1 else ''} a point, from {options.seed}"
-    parts = [spec, how, seeds, *([f"batch {options.batch}"] if options.batch else [])]
+    seeds = f"{found.seeds:,} seed{'s' if found.seeds > 1 else ''} a point"
+    each = [f"{options.samples:,} networks each"] if options.samples else []
+    batch = [f"batch {options.batch}"] if options.batch else []
+    parts = [spec, how, seeds, *each, *batch, f"seed {options.seed}"]
     failed = [f"{found.failed:,} of {len(found.outcomes):,} jobs failed"] if found.failed else []
     return [" · ".join([*parts, *failed])]
 
@@ -164,7 +166,7 @@ def _heatmap(found: Sweep, path: str | os.PathLike[str]) -> Path:
     axes = figure.add_axes((left / width, 0.62 / height, wide / width, tall / height))
     bar = figure.add_axes(((left + wide + 0.2) / width, 0.62 / height, 0.14 / width, tall / height))
 
-    colours = colormaps["cividis"]
+    colours = colormaps["cividis_r"]  # dark is large, as in diagrams
     for (row, column), point in cells.items():
         level = levels.get((row, column))
         face = "#f2f2f2" if level is None else colours(normalize(level))

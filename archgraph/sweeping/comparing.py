@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from archgraph.errors import UsageError
@@ -193,6 +192,7 @@ def compare(
 def _estimated(
     variant: Variant, at: At, options: Mapping[str, Any], *, train: bool, networks: int
 ) -> Variant:
+    from archgraph.measurement import measure
     from archgraph.prediction import predict
 
     graph = variant.graph
@@ -200,7 +200,7 @@ def _estimated(
     measured = None
     if networks:
         first = options["seed"]
-        measurement = import_module("archgraph.measurement").measure(
+        measurement = measure(
             graph,
             seeds=range(first, first + networks),
             batch=options["batch"],

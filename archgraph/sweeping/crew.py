@@ -44,12 +44,13 @@ class Crew(Protocol):
         """Let everyone go; `at_once` without waiting for what they are at."""
 
 
-def crew_of(workers: int | None, scheduler: str | None) -> Crew:
+def crew_of(workers: int | None, scheduler: str | None, jobs: int) -> Crew:
     """Return a crew.
 
     Args:
         workers: Number of processes; 1 is this one, None one for each processor.
         scheduler: Address of a Dask scheduler, instead.
+        jobs: How many there are; no more processes than that are worth starting.
 
     Raises:
         UsageError: both are given, or the scheduler does not answer.
@@ -58,7 +59,7 @@ def crew_of(workers: int | None, scheduler: str | None) -> Crew:
         if workers is not None:
             raise UsageError("a Dask cluster has its own workers: leave --workers out")
         return _Cluster(scheduler)
-    count = workers or count_processors()
+    count = min(workers or count_processors(), jobs)
     return Here() if count == 1 else Processes(count)
 
 

@@ -12,7 +12,7 @@ from archgraph.errors import UsageError, suggest
 from archgraph.sweeping.grid import Settings, value_text
 from archgraph.sweeping.source import Source
 
-__all__ = ["Job", "Options", "Outcome", "Task", "What", "as_task"]
+__all__ = ["SEEDS", "Job", "Options", "Outcome", "Task", "What", "as_task"]
 
 What = Literal["predict", "measure", "decompose"]
 
@@ -53,7 +53,8 @@ class Options:
     dtype: str | None = None
     method: str = "auto"
     samples: int | None = None
-    """Of `predict`: how many networks one prediction averages over."""
+    """How many networks a job of `predict` or `measure` averages over; of `measure` by default one,
+    and many are measured together faster than one by one."""
     wrt: tuple[str, ...] = ()
     """Which nodes and parameters are kept, as patterns; of `decompose` its one target."""
     by: str = "edge"
@@ -67,12 +68,13 @@ class Options:
             found.append(f"a sweep can {', '.join(get_args(What))}, not {what!r}{hint}")
         if what == "decompose" and len(self.wrt) > 1:
             found.append(f"a gradient is split for one target at a time, not {len(self.wrt)}")
-        if what != "predict":
-            given = {"method": self.method != "auto", "samples": self.samples is not None}
-            said = [name for name, is_said in given.items() if is_said]
-            found += [f"{name} belongs to predict, not to {what}" for name in said]
-        if self.samples is not None and self.samples < 2:
-            found.append("a prediction needs at least 2 samples")
+        if what != "predict" and self.method != "auto":
+            found.append(f"method belongs to predict, not to {what}")
+        if what == "decompose" and self.samples is not None:
+            found.append("samples belong to predict and measure, not to decompose")
+        fewest = 2 if what == "predict" else 1
+        if self.samples is not None and self.samples < fewest:
+            found.append(f"a job of {what} needs at least {fewest} of samples")
         if self.batch is not None and self.batch < 1:
             found.append("a batch has at least 1 example")
         return found

@@ -52,8 +52,8 @@ def sweep(
     Args:
         spec: A file, the name of a shipped spec, or its text.
         grid: By param one value, or a sequence of them.
-        what: `predict` (`seeds` independent predictions), or `measure` or `decompose` (one real
-            network for each seed).
+        what: `predict` (`seeds` independent predictions), `measure` (`samples` real networks for
+            each seed, by default one) or `decompose` (one).
         seeds: Jobs at each point.
         options: How each job is done.
         workers: Number of processes; default one for each processor. They are spawned: a script
@@ -128,7 +128,7 @@ def _do(
         if progress is not None:
             progress(len(found), len(jobs))
 
-    crew = crew_of(workers, scheduler)
+    crew = crew_of(workers, scheduler, len(left))
     try:
         suspects = _hand_out(crew, task, left, note)
         _one_by_one(crew, task, suspects, note)
@@ -171,7 +171,19 @@ def _hand_out(
                 suspects += chunk
             at_work.clear()
             crew.mend()
+            _probe(crew, task)
     return suspects
+
+
+def _probe(crew: Crew, task: Task) -> None:
+    """Raise `UsageError` if processes end without any job to do."""
+    try:
+        crew.submit(task, []).result()
+    except crew.lost:
+        raise UsageError(
+            "the worker processes end as soon as they start; a script calls this under "
+            'if __name__ == "__main__":, and not at import'
+        ) from None
 
 
 def _pace(seconds: float, count: int, outcomes: Sequence[Outcome]) -> tuple[float, int]:

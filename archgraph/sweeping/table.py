@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from archgraph.errors import UsageError
 from archgraph.sweeping.files import write_whole
+from archgraph.sweeping.formats import as_bytes
 from archgraph.sweeping.grid import Grid, Settings, value_text
 from archgraph.sweeping.job import Job, Outcome, Task
 
-__all__ = ["FORMATS", "Point", "Sweep", "check_format", "plain_value"]
+__all__ = ["Point", "Sweep", "plain_value"]
 
 _COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "estimates": (
@@ -153,17 +150,7 @@ class Sweep:
                 writes Parquet is missing.
         """
         where = Path(path)
-        check_format(where)
-        return write_whole(where, FORMATS[where.suffix.lower()](self))
-
-
-def check_format(path: Path) -> None:
-    """Raise `UsageError` if no table is written into a file with this suffix."""
-    if path.suffix.lower() not in FORMATS:
-        known = ", ".join(FORMATS)
-        raise UsageError(f"cannot tell the format of {path.name!r}: its suffix must be {known}")
-    if path.suffix.lower() == ".parquet":
-        _parquet_modules()
+        return write_whole(where, as_bytes(self, where))
 
 
 def plain_value(value: Any) -> Any:
@@ -237,56 +224,3 @@ def _squares(
     n, mean = len(squares), math.fsum(squares) / len(squares)
     spread = math.fsum((square - mean) ** 2 for square in squares) / (n - 1) / n
     return largest * math.sqrt(mean), largest * math.sqrt(spread / mean) / 2
-
-
-# --- files -------------------------------------------------------------------------------------
-
-
-def _csv(found: Sweep) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, found.columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(found.rows)
-    return text.getvalue().encode()
-
-
-def _json(found: Sweep) -> bytes:
-    return (json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def _parquet(found: Sweep) -> bytes:
-    arrow, parquet = _parquet_modules()
-    columns = {name: [row[name] for row in found.rows] for name in found.columns}
-    file = io.BytesIO()
-    parquet.write_table(arrow.table({k: _even(values) for k, values in columns.items()}), file)
-    return file.getvalue()
-
-
-def _even(values: list[Any]) -> list[Any]:
-    """Return a column of one type: of numbers and texts, all as text."""
-    mixed = any(isinstance(v, str) for v in values) or any(isinstance(v, bool) for v in values)
-    if mixed and not all(isinstance(v, bool) or v is None for v in values):
-        return [None if value is None else str(value) for value in values]
-    if any(isinstance(v, float) for v in values):
-        return [None if value is None else float(value) for value in values]
-    return values
-
-
-def _parquet_modules() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise UsageError(
-            "Parquet needs the package 'pyarrow': pip install 'archgraph-nn[parquet]', "
-            "or write a .csv"
-        ) from None
-    return pyarrow, parquet
-
-
-FORMATS: Final[Mapping[str, Callable[[Sweep], bytes]]] = {
-    ".csv": _csv,
-    ".json": _json,
-    ".parquet": _parquet,
-}
-"""By suffix of the file."""

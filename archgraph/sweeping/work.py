@@ -12,13 +12,12 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from importlib import import_module
 from typing import Any, Final
 
 from archgraph.errors import ArchgraphError, SpecError, TargetError
 from archgraph.graph import Graph
 from archgraph.paths.target import resolve
-from archgraph.sweeping.job import Job, Options, Outcome, Task
+from archgraph.sweeping.job import SEEDS, Job, Options, Outcome, Task
 
 __all__ = ["first_target", "run_jobs"]
 
@@ -124,11 +123,11 @@ def _predict(graph: Graph, seed: int, options: Options) -> list[Row]:
 
 def _measure(graph: Graph, seed: int, options: Options) -> list[Row]:
     from archgraph.gradient import as_dtype
+    from archgraph.measurement import measure
 
-    measurement = import_module("archgraph.measurement")
-    found = measurement.measure(
+    found = measure(
         graph,
-        seeds=[seed],
+        seeds=[(seed + i) % SEEDS for i in range(options.samples or 1)],
         batch=options.batch or 4,
         train=options.train is not False,
         dtype=as_dtype(options.dtype or "float64"),

@@ -82,6 +82,20 @@ def test_states_follow_the_closed_form():
         assert variant.gain_db == pytest.approx(20 * math.log10(variant.profile.values[0]))
 
 
+def test_errors_of_states_are_of_norms():
+    from archgraph.prediction import predict
+
+    graph = SOURCE.load()
+    found = predict(graph, samples=64)
+    profile = profile_of(graph, found, "states")
+    for name, value, error in zip(profile.names, profile.values, profile.errors, strict=True):
+        node = found.nodes[name]
+        assert value**2 == pytest.approx(node.energy)
+        if node.standard_error:  # the reference has none
+            low, high = node.energy - node.standard_error, node.energy + node.standard_error
+            assert error == pytest.approx((math.sqrt(high) - math.sqrt(low)) / 2, rel=0.02)
+
+
 def test_states_without_a_spec_of_them_are_between_blocks():
     assert states_of(SOURCE.load()) == ("x", "h.0.out", "h.1.out")
 
@@ -103,6 +117,17 @@ def test_shared_weights_are_one_place():
     assert len(set(profile.names)) == len(profile.names)
     modules = {graph.node(name).module for name in profile.names}
     assert len(modules) == len(profile.names)
+
+
+def test_measured_stands_beside_predicted():
+    found = compare([SOURCE], batch=2, samples=400, networks=300, seed=1)
+    (variant,) = found.variants
+    predicted, measured = variant.predicted, variant.measured
+    assert predicted.names == measured.names
+    for k in range(len(predicted.names)):
+        error = math.hypot(predicted.errors[k], measured.errors[k])
+        assert abs(predicted.values[k] - measured.values[k]) < 4 * error
+        assert 0 < measured.errors[k] < 0.2 * measured.values[k]
 
 
 def test_json_is_complete():

@@ -6,7 +6,7 @@ import itertools
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archgraph.errors import UsageError
@@ -90,6 +90,11 @@ def test_python_values():
         make_grid({"lam": []})
 
 
+# Of a busy machine, nothing follows about grids.
+RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@RELAXED
 @given(st.lists(st.lists(st.integers(-9, 9), min_size=1, max_size=4, unique=True), max_size=3))
 def test_all_combinations_the_last_varies_fastest(columns):
     names = "abc"[: len(columns)]
@@ -99,6 +104,7 @@ def test_all_combinations_the_last_varies_fastest(columns):
     assert len(grid) == len(expected)
 
 
+@RELAXED
 @given(st.fractions(-100, 100) | st.integers() | st.lists(st.fractions(-9, 9), max_size=3))
 def test_different_values_have_different_texts(value):
     texts = {value_text(value), value_text(Fraction(7, 1000003)), value_text([value])}

@@ -15,9 +15,10 @@ import pytest
 
 from archgraph.errors import SpecError, UsageError
 from archgraph.sweeping import parse_grid, sweep
-from archgraph.sweeping.job import Job, Options
+from archgraph.sweeping.job import Job, Options, as_task
 from archgraph.sweeping.log import Log
 from archgraph.sweeping.source import Source, read_source
+from archgraph.sweeping.work import run_jobs
 from tests.sweeping.networks import DYING, MORTAL, RESIDUAL
 
 SOURCE = Source(RESIDUAL, "by_depth.yaml")
@@ -52,6 +53,60 @@ def test_decompose_is_what_a_direct_call_gives():
     assert [(p["name"], p["share"]) for p in parts[:2]] == [
         (str(p.key), p.share) for p in direct.parts
     ]
+
+
+def test_a_chunk_may_hold_several_points():
+    task = as_task(SOURCE, "predict", FEW)
+    jobs = [Job((("depth", depth),), 0) for depth in (1, 3, -1, 1)]
+    together = run_jobs(task, jobs)
+    alone = [run_jobs(task, [job])[0] for job in jobs]
+    assert [outcome.rows for outcome in together] == [outcome.rows for outcome in alone]
+    assert together[0].rows == together[3].rows != together[1].rows
+    assert [outcome.error is None for outcome in together] == [True, True, False, True]
+
+
+def test_a_job_has_one_torch_thread(monkeypatch):
+    import torch
+
+    from archgraph.sweeping import work
+
+    seen = []
+
+    def look(*_):
+        seen.append(torch.get_num_threads())
+        return []
+
+    monkeypatch.setattr(work, "_WORK", {"predict": look})
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        run_jobs(as_task(SOURCE, "predict", FEW), [Job((), 0)])
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_measure_is_what_a_direct_call_gives():
+    from archgraph.measurement import measure
+
+    options = Options(batch=2, wrt=("x", "h.0.F.weight"))
+    found = sweep(SOURCE, GRID, "measure", seeds=2, options=options, workers=1)
+    node, parameter = found.rows[:2]
+    graph = SOURCE.load({"lam": 0.5, "depth": 1}.items())
+    direct = measure(graph, seeds=[node["seed"]], batch=2)
+    assert (node["kind"], node["energy"]) == ("node", direct.nodes["x"].energy)
+    assert parameter["rms"] == direct.parameters["h.0.F.weight"].rms
+    # All networks of a point at once give what the point says of them.
+    seeds = [row["seed"] for row in found.rows[:4:2]]
+    both = measure(graph, seeds=seeds, batch=2).nodes["x"]
+    assert found.points[0].value == pytest.approx(both.energy, rel=1e-9)
+    assert found.points[0].standard_error == pytest.approx(both.standard_error, rel=1e-6)
+
+    options = Options(batch=2, wrt=("x",), samples=3)
+    (row,) = sweep(SOURCE, {"depth": 1}, "measure", options=options, workers=1).rows
+    graph = SOURCE.load({"depth": 1}.items())
+    three = measure(graph, seeds=[row["seed"] + i for i in range(3)], batch=2).nodes["x"]
+    assert (row["energy"], row["standard_error"]) == (three.energy, three.standard_error)
 
 
 def test_seeds_depend_on_the_point_alone():
@@ -105,7 +160,7 @@ def test_a_bad_grid_is_refused_before_anything_runs(monkeypatch):
     with pytest.raises(UsageError, match="no param 'lan'") as caught:
         sweep(SOURCE, {"lan": 1, "wdth": 2}, "predikt", seeds=0)
     assert len(str(caught.value).splitlines()) == 4
-    with pytest.raises(UsageError, match="belongs to predict"):
+    with pytest.raises(UsageError, match="samples belong to predict and measure"):
         sweep(SOURCE, {}, "decompose", options=Options(samples=9))
     with pytest.raises(SpecError, match="archgraph: 1"):
         sweep(Source(b"", "empty.yaml"), {})
@@ -153,9 +208,22 @@ def test_a_job_that_ends_its_process_is_a_row(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
     source = Source(DYING, "dying.yaml", plugins=("mortality",))
-    found = sweep(source, {"grim": [1, 2]}, "decompose", seeds=2, workers=2)
-    assert [point.failed for point in found.points] == [0, 2]
+    found = sweep(source, {"grim": [1, 2]}, "decompose", workers=2)
+    assert [point.failed for point in found.points] == [0, 1]
     assert found.points[1].errors == ("its process died: killed, or out of memory",)
+
+
+def test_a_script_without_a_guard_is_told_so(tmp_path):
+    import subprocess
+
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from archgraph.sweeping import sweep\n"
+        "sweep('residual', {'lam': [0.5, 1]}, 'decompose', workers=2)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert 'under if __name__ == "__main__":' in done.stderr.splitlines()[-1]
 
 
 def test_included_files_travel_with_the_spec(tmp_path):
@@ -214,6 +282,8 @@ def test_parquet(small, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     table = parquet.read_table(small.write(tmp_path / "a.parquet"))
     assert table.to_pylist() == small.rows
+    types = {field.name: str(field.type) for field in table.schema}
+    assert (types["act"], types["depth"], types["rms"]) == ("string", "int64", "double")
 
 
 def test_files_that_cannot_be_written(small, tmp_path, monkeypatch):
