@@ -6,7 +6,7 @@ import argparse
 import math
 from typing import TYPE_CHECKING
 
-from archgraph.cli.printing import number, print_json, print_table, say
+from archgraph.cli.printing import number, print_json, print_table, say, warn
 from archgraph.cli.progress import progress
 from archgraph.cli.specs import load_spec
 
@@ -31,6 +31,7 @@ def run_predict(arguments: argparse.Namespace) -> int:
             train=not arguments.eval,
             grade=arguments.grade,
             progress=report,
+            notice=warn,
         )
     shares = None if arguments.wrt is None else found.shares(arguments.wrt)
     if arguments.json:
