@@ -64,9 +64,11 @@ tests/katex/node_modules: tests/katex/package.json
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
-# docs/path_counts.md, and specs/zoo.json, which `archgraph zoo` lists.
+# docs/path_counts.md, and specs/zoo.json, which `archgraph zoo` lists; docs/predictions.md takes
+# a few minutes.
 docs: $(STAMP)
 	$(BIN)/python -m benchmarks.path_counts
+	$(BIN)/python -m benchmarks.predictions
 
 clean:
 	rm -rf $(VENV) $(OUT) build dist *.egg-info tests/katex/node_modules

@@ -187,7 +187,7 @@ def grade_lines() -> Iterator[Line]:
 def sampler_lines() -> Iterator[Line]:
     """Yield the finite-width sampler against networks that are written out in torch."""
     for name in [*LAYERS, "dense"]:
-        for width, networks in ((32, 4000), (64, 2000), (128, 800)):
+        for width, networks in ((32, 4000), (64, 1500), (128, 500)):
             graph = architecture(name, width)
             predicted = predict(
                 graph,
@@ -239,21 +239,21 @@ def program_lines() -> Iterator[Line]:
 JOINS: Final[Sequence[tuple[str, str, str, str, float | None]]] = (
     (
         "x + x: the same value twice",
-        'refused by a warning only: "assume independent inputs which is not verified"',
+        "adds kernels, and warns that independence is not verified",
         "layers: {z: Linear(256), s: z + z, y: Linear(256)}",
         "z",
         2.0,
     ),
     (
         "z + relu(z): a value and its activation",
-        "`FanInSum` wants all its inputs Gaussian",
+        "`FanInSum` raises: inputs are not Gaussian",
         "layers: {z: Linear(256), r: ReLU(), s: z + r, y: Linear(256)}",
         "z",
         1.5,
     ),
     (
         "post-activation add, three times relu(z) + relu(W·), then tanh",
-        "`FanInSum` wants all its inputs Gaussian",
+        "`FanInSum` raises: inputs are not Gaussian",
         "layers:\n  z0: Linear(256)\n  a0: ReLU()\n"
         + "".join(
             f"  z{i}: Linear(256)(s{i - 1})\n  a{i}: ReLU()(z{i})\n  s{i}: a{i} + s{i - 1}\n"
@@ -265,7 +265,7 @@ JOINS: Final[Sequence[tuple[str, str, str, str, float | None]]] = (
     ),
     (
         "concat → nonlinearity: tanh([z, relu(z)])",
-        "after `FanInConcat` no nonlinearity is allowed",
+        "no nonlinearity after `FanInConcat`",
         "layers: {z: Linear(256), r: ReLU(), c: 'concat(z, r)', t: Tanh(), y: Linear(256)}",
         "z",
         None,
@@ -308,7 +308,7 @@ def _energy(found: Prediction, node: str) -> str:
 
 
 def _with_error(value: float, error: float) -> str:
-    return f"{value:.4g} ± {error:.1g}"
+    return f"{value:.4g} ± {error:.2g}"
 
 
 def table(columns: Sequence[str], lines: Iterator[Line]) -> str:
@@ -339,7 +339,7 @@ Energy by number of branches on a path, of six pre-activation blocks with λ = �
 ## The finite-width sampler against real networks
 
 No matrix is made on the predicted side; the real networks are written out in torch and share no
-code with archgraph. `relu features` has the loss ½‖x_L − y‖², which reads features directly.
+code with archgraph. `relu features` has the loss ‖x_L − y‖², which reads features directly.
 
 {sampler}
 ## A program predicted before it runs
@@ -353,9 +353,9 @@ init: √E‖∂L/∂W‖² by layer, predicted, measured in 1,200 runs, and the
 neural-tangents derives a kernel for the same networks, and refuses or assumes here: its
 `FanInSum` raises `NotImplementedError` unless all inputs are mean-zero Gaussian, a nonlinearity
 after a channelwise `FanInConcat` is not allowed, and independence "is not verified in the code"
-(`neural_tangents/_src/stax/branching.py`). archgraph runs elementwise blocks on particles, so
-what is dependent stays so. *Independent* is what adding energies gives; the last two columns are
-the mean square of what the last matrix reads.
+(`neural_tangents/_src/stax/branching.py`; read, not run). archgraph runs elementwise blocks on
+particles, so what is dependent stays so. *Independent* is what adding energies gives; the last
+two columns are the mean square of what the last matrix reads.
 
 {joins}"""
 

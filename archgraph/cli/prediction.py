@@ -6,7 +6,7 @@ import argparse
 import math
 from typing import TYPE_CHECKING
 
-from archgraph.cli.printing import number, print_json, print_table, say
+from archgraph.cli.printing import number, print_json, print_table, say, warn
 from archgraph.cli.progress import progress
 from archgraph.cli.specs import load_spec
 
@@ -31,6 +31,7 @@ def run_predict(arguments: argparse.Namespace) -> int:
             train=not arguments.eval,
             grade=arguments.grade,
             progress=report,
+            notice=warn,
         )
     shares = None if arguments.wrt is None else found.shares(arguments.wrt)
     if arguments.json:
@@ -42,6 +43,7 @@ def run_predict(arguments: argparse.Namespace) -> int:
         f"({found.reason}), batch {found.batch}, {found.samples} samples, seed {found.seed}"
     )
     _print_nodes(found)
+    _print_parameters(found)
     if shares is not None:
         say(f"predicted shares of ‖∂L/∂{arguments.wrt}‖²")
         rows = [(edge, f"{100 * share:.1f} %") for edge, share in shares.items()]
@@ -68,6 +70,20 @@ def _print_nodes(found: Prediction) -> None:
             grades = found.grades.get(str(row[0]), {})
             row.append(", ".join(f"{k}: {number(energy, 3)}" for k, energy in grades.items()))
     print_table(columns, rows, right=columns[1:5])
+    _print_notes(found)
+
+
+def _print_parameters(found: Prediction) -> None:
+    columns = ["parameter", "rms of ∂L/∂P", "±", "norm"]
+    rows = [
+        (name, number(item.rms), number(item.standard_error, 2), number(item.norm))
+        for name, item in found.parameters.items()
+    ]
+    if rows:
+        print_table(columns, rows, right=columns[1:])
+
+
+def _print_notes(found: Prediction) -> None:
     for note in dict.fromkeys(node.note for node in found.nodes.values() if node.note):
         names = [name for name, node in found.nodes.items() if node.note == note]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""

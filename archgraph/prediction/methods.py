@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final, Literal, cast
+from typing import Final, Literal, NamedTuple, cast
 
 import torch
 
@@ -42,6 +42,8 @@ POPULATIONS: Final = (8, 16)
 """Fewest and most independent populations of particles; the standard error is of their spread."""
 LARGE: Final = 1e9
 """Nanoseconds of one network from which several threads are worth it, and float32 is enough."""
+PATIENCE: Final = 30.0
+"""Seconds from which it is said beforehand what will take so long."""
 MEMORY: Final = 2.5e8
 """Bytes of the networks that are simulated side by side."""
 MOST: Final = 4e9
@@ -59,6 +61,7 @@ def predict(
     grade: Grade | None = None,
     matrices: Literal["drawn", "conditioned"] | None = None,
     progress: Progress | None = None,
+    notice: Callable[[str], None] | None = None,
 ) -> Prediction:
     """Say how large the gradient will be at every node, and how sure that is; nothing is built.
 
@@ -95,6 +98,7 @@ def predict(
         matrices: Treat all Gaussian matrices alike: `drawn`, or `conditioned` and never made.
             Both are exact; by default the cheaper one is taken.
         progress: Called with (done, in all).
+        notice: Called once with what `auto` chose and why, before work of half a minute or more.
 
     Returns:
         Energies, second moments and shares with their standard errors, and which method each
@@ -124,7 +128,11 @@ def predict(
         raise UsageError(f"the method {method!r} does not keep paths apart by {grade}")
     batch = batch or _fitting_batch(graph)
     plan = make_plan(graph, batch=batch, matrices=cast("CoreKind | None", matrices))
-    chosen, reason = choose_method(graph, batch) if method == "auto" else (method, "as asked")
+    chosen, reason, seconds = (
+        choose_method(graph, batch) if method == "auto" else Choice(method, "as asked", 0.0)
+    )
+    if notice is not None and seconds > PATIENCE:
+        notice(f"method {chosen}: {reason}")
     bounds = bound_gradients(plan, reference_of(graph), train=train)
     found: Sweep | None = None
     if chosen == "limit":
@@ -155,19 +163,37 @@ def predict(
     )
 
 
-def choose_method(graph: Graph, batch: int) -> tuple[Method, str]:
+class Choice(NamedTuple):
+    """A method, and what it costs."""
+
+    method: Method
+    reason: str
+    seconds: float
+    """Of the default number of samples, on one thread; roughly."""
+
+
+def choose_method(graph: Graph, batch: int) -> Choice:
     """Choose a method by what it costs, and say why."""
     finite = cost_of(make_plan(graph, batch=batch), batch)
     seconds = NETWORKS[0] * finite.nanoseconds / 1e9
     fits = _bytes(finite) <= MOST
     if fits and seconds * 1e9 <= LONG:
-        return "finite", "it is exact at the network's own widths, and cheap enough"
+        least = max(seconds, min(NETWORKS[1] * finite.nanoseconds, BUDGET) / 1e9)
+        return Choice("finite", "it is exact at the network's own widths, and cheap enough", least)
     limit = cost_of(make_plan(graph, batch=batch, limit=True), batch)
-    if fits and NETWORKS[0] * limit.nanoseconds > seconds * 5e8:
-        return "finite", "it is exact at the network's own widths, and the limit is no cheaper"
+    quicker = POPULATIONS[0] * limit.nanoseconds / 1e9
+    if fits and quicker > seconds / 2:
+        reason = "it is exact at the network's own widths, and the limit is no cheaper"
+        return Choice("finite", reason, seconds)
     if _bytes(limit) <= MOST:
-        return "limit", f"{NETWORKS[0]} networks of its own widths would take about {seconds:.0f} s"
-    return "bounds", f"one network's values would take about {_bytes(limit) / 1e9:.0f} GB"
+        reason = (
+            f"{NETWORKS[0]} networks of its own widths would take about {seconds:.0f} s, "
+            f"the limit about {quicker:.0f} s"
+        )
+        return Choice("limit", reason, quicker)
+    return Choice(
+        "bounds", f"one network's values would take about {_bytes(limit) / 1e9:.0f} GB", 0.0
+    )
 
 
 def _bytes(cost: Cost) -> float:

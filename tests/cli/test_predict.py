@@ -22,6 +22,9 @@ def test_the_table_names_each_nodes_method(capsys):
     out = capsys.readouterr().out
     assert "method limit" in out
     assert "±" in out
+    assert "rms of ∂L/∂P" in out
+    assert main(["predict", "residual", "--method", "bounds"]) == 0
+    assert "rms of" not in capsys.readouterr().out
 
 
 def test_grades(capsys):

@@ -139,8 +139,10 @@ def test_dropout_masks_are_each_network_s_own() -> None:
     graph = parse(
         b"archgraph: 1\nname: net\ninputs: {x: [40]}\nlayers: {d: Dropout(0.5)}\n", file="n.yaml"
     )
+    torch.manual_seed(1)
     found = measure(graph, seeds=30)
     assert found.nodes["x"].energy == pytest.approx(2, rel=0.1)
+    torch.manual_seed(2)
     assert measure(graph, seeds=30).nodes == found.nodes
     both = (measure(graph, seeds=[7]).health["x"].norm, measure(graph, seeds=[8]).health["x"].norm)
     assert both[0] != both[1]

@@ -12,9 +12,9 @@ from torch import Tensor
 from archgraph.graph import Graph
 from archgraph.ops import OpCall, catalogue
 from archgraph.prediction import Prediction, predict
-from archgraph.spec import load
+from archgraph.spec import load, parse
 from tests.prediction import oracle
-from tests.prediction.architectures import BATCH, LAYERS, architecture, real
+from tests.prediction.architectures import BATCH, HE, LAYERS, architecture, real
 from tests.prediction.networks import SPECS, network
 
 torch.set_num_threads(1)
@@ -127,3 +127,24 @@ def test_drawn_and_conditioned_matrices_agree(name: str) -> None:
 def _with_gaussian_weights(graph: Graph) -> Graph:
     normal = OpCall(catalogue.initialiser("xavier_normal"), ())
     return replace(graph, init=(("weight", normal), ("bias", 0)))
+
+
+@pytest.mark.parametrize("width", [64, 128])
+def test_a_typical_network_is_smaller_than_the_mean(width: int) -> None:
+    """ln energy of a He ReLU net: mean −β/2 and variance β, β = 5Σ1/n, to leading order in 1/n."""
+    depth, samples = 10, 1500
+    text = f"""
+archgraph: 1
+name: net
+inputs: {{x: [{width}]}}
+blocks: {{block: {{layers: {{z: Linear({width}), a: ReLU()}}}}}}
+layers: {{h: {{op: block(), repeat: {depth}}}}}
+{HE}
+"""
+    graph = parse(text.encode(), file="relu.yaml")
+    node = predict(graph, method="finite", batch=1, samples=samples).nodes["x"]
+    beta = 5 * depth / width
+    assert abs(node.energy - 1) < 4 * node.standard_error
+    assert abs(node.log_energy + beta / 2) < 4 * node.log_standard_error + 0.1 * beta / 2
+    variance = node.log_standard_error**2 * samples
+    assert variance == pytest.approx(beta, rel=4 * math.sqrt(2 / samples) + 0.1)

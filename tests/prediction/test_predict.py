@@ -16,7 +16,7 @@ import archgraph
 from archgraph.errors import UsageError
 from archgraph.graph import GraphBuilder, Scale, Term
 from archgraph.ops import opaque, parse_call
-from archgraph.prediction import predict
+from archgraph.prediction import methods, predict
 from archgraph.prediction.methods import choose_method
 from archgraph.spec import load
 from tests.prediction.networks import SPECS, network
@@ -106,10 +106,23 @@ def test_an_opaque_layer_is_differentiated_as_it_is() -> None:
 
 
 def test_what_is_too_costly_is_taken_as_infinitely_wide() -> None:
-    method, reason = choose_method(load("vgg_bn"), 4)
-    assert method == "limit"
-    assert re.fullmatch(r"8 networks of its own widths would take about \d+ s", reason)
-    assert choose_method(load("residual"), 4)[0] == "finite"
+    choice = choose_method(load("vgg_bn"), 4)
+    assert choice.method == "limit"
+    expected = r"8 networks of its own widths would take about \d+ s, the limit about \d+ s"
+    assert re.fullmatch(expected, choice.reason)
+    assert choice.seconds > 30
+    assert choose_method(load("residual"), 4).method == "finite"
+
+
+@pytest.mark.parametrize(("patience", "said"), [(0.0, 1), (1e6, 0)])
+def test_it_says_beforehand_what_takes_long(
+    patience: float, said: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(methods, "PATIENCE", patience)
+    heard: list[str] = []
+    predict(load("residual"), samples=4, notice=heard.append)
+    assert len(heard) == said
+    assert all(text.startswith("method finite: it is exact") for text in heard)
 
 
 def test_shares_are_conserved() -> None:
