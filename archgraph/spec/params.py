@@ -9,8 +9,9 @@ from typing import Any
 from archgraph.errors import Problem
 from archgraph.expression import ExpressionError, as_number, evaluate_node, parse
 from archgraph.spec.document import Document, Scalar
+from archgraph.spec.template import REQUIRED
 
-__all__ = ["choose", "param_values"]
+__all__ = ["choose", "param_texts", "param_values"]
 
 Find = Callable[[str], Any]
 
@@ -68,6 +69,17 @@ def _value(raw: Any, earlier: Mapping[str, Any], find: Find) -> Any:
         if found is not None:
             return found
     return evaluate_node(node, earlier)
+
+
+def param_texts(declared: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the text of each param that has a value, as an expression."""
+    return [(name, _text(raw)) for name, raw in declared.items() if raw != REQUIRED]
+
+
+def _text(raw: Any) -> str:
+    if isinstance(raw, list):
+        return f"[{', '.join(map(_text, raw))}]"
+    return str(raw)
 
 
 def choose(node: ast.expr, numbers: Mapping[str, Any]) -> ast.expr:
