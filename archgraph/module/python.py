@@ -19,6 +19,7 @@ from archgraph.module import text as python
 from archgraph.module.classes import choose_names, plan_classes
 from archgraph.module.constructor import Constructor
 from archgraph.module.flow import Calls, flow_of
+from archgraph.module.following import lost_in_structure
 from archgraph.module.forward import Forward
 from archgraph.module.names import RESERVED, Scope, class_name
 from archgraph.module.network import Network
@@ -104,12 +105,14 @@ class _Emitter:
         self.bindings: dict[str, Callable[..., Any]] = {}
         self.binders: dict[str, str] = {}
         self._names: dict[int, str] = {}
+        self._imported: dict[str, str] = dict.fromkeys(self.classes.values(), "")
+        """By name of a class: the module that it is imported from; empty for those made here."""
         self.network = Network(graph, shapes, plan_of, self.classes, self._name_of)
 
     def emit(self) -> Emission:
         held = self._write()
-        self.network.sizes = spec_wide_sizes(self.plans, self.network)
-        if self.network.sizes:
+        while lost := self.network.lost | lost_in_structure(self.network, self.root):
+            self.network.frozen |= lost
             held = self._write()
         resets = Resets(self.network, self.root)
         body: list[str] = []
@@ -132,6 +135,14 @@ class _Emitter:
 
     def _write(self) -> list[list[str]]:
         """Return the statements of every constructor, inner classes first."""
+        self.network.sizes = {}
+        held = self._write_once()
+        self.network.sizes = spec_wide_sizes(self.plans, self.network)
+        return self._write_once() if self.network.sizes else held
+
+    def _write_once(self) -> list[list[str]]:
+        self.network.lost.clear()
+        self.network.followed.clear()
         self.network.done.clear()
         self.network.places.clear()
         held = []
@@ -172,8 +183,12 @@ class _Emitter:
         name = getattr(function, "__name__", "")
         module = home(function)
         if module is not None and name not in RESERVED | {self.class_name}:
-            self.imports.setdefault(module, set()).add(name)
-            return name
+            chosen, number = name, 2
+            while self._imported.setdefault(chosen, module) != module:
+                chosen, number = f"{name}{number}", number + 1
+            spelt = name if chosen == name else f"{name} as {chosen}"
+            self.imports.setdefault(module, set()).add(spelt)
+            return chosen
         stem = name if name.isidentifier() else f"{node.name}_function"
         stem = f"{node.name}_module" if isinstance(function, nn.Module) else stem
         chosen = self.globals.choose(stem)
@@ -231,7 +246,8 @@ class _Emitter:
 
     def _forward(self, constructor: Constructor) -> list[str]:
         unit = constructor.unit
-        used = {*self.bindings, *(name for names in self.imports.values() for name in names)}
+        imported = (name for names in self.imports.values() for name in names)
+        used = {*self.bindings, *(name.rpartition(" as ")[2] for name in imported)}
         extra = constructor.used.arguments
         forward = Forward(
             flow_of(unit, self.graph, self.shapes),
@@ -272,7 +288,7 @@ def _definition(name: str, arguments: list[str], result: str) -> list[str]:
 
 
 def _reset(statements: list[str]) -> list[str]:
-    lines = ["    def reset_parameters(self) -> None:", '        """Start the weights anew."""']
+    lines = ["    def reset_parameters(self) -> None:"]
     for statement in statements:
         inner = statement.lstrip()
         indent = 8 + len(statement) - len(inner)
