@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 REFERENCES := $(VENV)/.references
 OUT := out
 
-.PHONY: demo test lint types unit parity references fuzz bench docs clean
+.PHONY: demo test lint types unit parity references fuzz bench docs studies clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "archgraph needs Python 3.11 or later: make PYTHON=python3"; exit 1; }
@@ -67,6 +67,10 @@ bench: $(STAMP)
 # docs/path_counts.md, and specs/zoo.json, which `archgraph zoo` lists.
 docs: $(STAMP)
 	$(BIN)/python -m benchmarks.path_counts
+
+# docs/studies.md, with its results and pictures: a few minutes.
+studies: $(STAMP)
+	$(BIN)/python -m benchmarks.studies
 
 clean:
 	rm -rf $(VENV) $(OUT) build dist *.egg-info tests/katex/node_modules
