@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 REFERENCES := $(VENV)/.references
 OUT := out
 
-.PHONY: demo test lint types unit parity references fuzz bench docs clean
+.PHONY: demo test lint types unit parity references fuzz bench docs studies clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "archgraph needs Python 3.11 or later: make PYTHON=python3"; exit 1; }
@@ -69,6 +69,10 @@ bench: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m benchmarks.path_counts
 	$(BIN)/python -m benchmarks.predictions
+
+# docs/studies.md, with its results and pictures: a few minutes.
+studies: $(STAMP)
+	$(BIN)/python -m benchmarks.studies
 
 clean:
 	rm -rf $(VENV) $(OUT) build dist *.egg-info tests/katex/node_modules

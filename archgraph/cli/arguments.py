@@ -267,7 +267,7 @@ def _measure_verb(verbs: Any) -> None:
 
 def _decompose_verb(verbs: Any) -> None:
     decompose = _verb(verbs, "decompose", "decomposition", "Split a measured gradient exactly.")
-    _wrt(decompose)
+    _wrt(decompose, several=True)
     decompose.add_argument(
         "--by",
         choices=("path", "edge", "node", "weights", "skips", "branches", "loss"),
@@ -284,6 +284,13 @@ def _decompose_verb(verbs: Any) -> None:
     )
     decompose.add_argument("--of", default="L", metavar="NODE", help="what is split (default L)")
     decompose.add_argument("--top", type=_count, metavar="K", help="by path: the K heaviest only")
+    decompose.add_argument(
+        "--sample",
+        type=_count,
+        metavar="N",
+        help="instead: draw N paths, and estimate what the norms of all add up to, by branches "
+        "or by the number that --by names",
+    )
     decompose.add_argument("--budget", type=_count, metavar="N", help="most paths to follow")
     decompose.add_argument(
         "--memory", metavar="SIZE", help="most memory for a split by number, such as 2GiB"
@@ -471,15 +478,17 @@ def _reference_verbs(verbs: Any) -> None:
     _output(schema, "write it here instead of printing it")
 
 
-def _wrt(parser: _Parser, *, required: bool = True) -> None:
+def _wrt(parser: _Parser, *, required: bool = True, several: bool = False) -> None:
     parser.add_argument(
         "--wrt",
         required=required,
+        action="append" if several else "store",
         metavar="TARGET",
         help="a node, block, input or parameter, by its path: fc.weight, layer1.0.conv2 (a spec's "
         "formula says layer1[0].conv2); layer1.* is all parameters in layer1. In lists of paths "
         "b.0…3 are copies passed in turn, b.1[proj] the branch through proj only, and (b.1) is "
-        "passed by its skip",
+        "passed by its skip"
+        + ("; may be repeated, for several gradients of one pass" if several else ""),
     )
 
 

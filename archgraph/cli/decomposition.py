@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from archgraph.cli.path_norms import grade_of, print_norms
 from archgraph.cli.printing import print_json, print_table, say
 from archgraph.cli.progress import progress
 from archgraph.cli.specs import load_spec
@@ -16,7 +17,7 @@ from archgraph.graph import Graph
 from archgraph.paths.walk import walk
 
 if TYPE_CHECKING:
-    from archgraph.gradient import Decomposition, Headline, Part
+    from archgraph.gradient import Decomposition, Headline, Part, PathNorms, Tape
 
 __all__ = ["run_decompose"]
 
@@ -24,16 +25,13 @@ UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def run_decompose(arguments: argparse.Namespace) -> int:
-    """Split one measured gradient exactly."""
-    from archgraph.gradient import decompose, run_once
-    from archgraph.gradient.tree import DEFAULT_BUDGET, within_budget
+    """Split one measured gradient exactly, or sample the norms of its paths."""
+    from archgraph.gradient import PathNorms, run_once
 
     graph = load_spec(arguments)
     by = _degrees(graph, arguments.degree) if arguments.degree else arguments.by
-    paths = walk(graph, arguments.wrt, arguments.of)  # so that a wrong name costs no pass
-    if by == "path" and arguments.top is None:
-        within_budget(paths, arguments.budget or DEFAULT_BUDGET)
-    with progress("nodes") as report:
+    _refuse_early(graph, by, arguments)
+    with progress("paths" if by == "path" or arguments.sample else "nodes") as report:
         tape = run_once(
             graph,
             batch=arguments.batch,
@@ -44,22 +42,61 @@ def run_decompose(arguments: argparse.Namespace) -> int:
             data=arguments.data,
             device=arguments.device,
         )
-        budget = {} if arguments.budget is None else {"budget": arguments.budget}
-        result = decompose(
-            tape,
-            arguments.wrt,
-            by,
-            of=arguments.of,
-            top=arguments.top,
-            memory_bytes=_bytes(arguments.memory),
-            progress=report,
-            **budget,
-        )
+        results = [_split(tape, wrt, by, arguments, report) for wrt in arguments.wrt]
     if arguments.json:
-        print_json(result.to_dict())
-    else:
-        _print(graph, result, arguments)
+        found = [result.to_dict() for result in results]
+        print_json(found[0] if len(found) == 1 else {"targets": found})
+        return 0
+    for i, result in enumerate(results):
+        if i:
+            say()
+        if isinstance(result, PathNorms):
+            print_norms(graph, result, arguments.of, arguments.limit)
+        else:
+            _print(graph, result, arguments)
     return 0
+
+
+def _refuse_early(graph: Graph, by: str | Mapping[str, int], arguments: argparse.Namespace) -> None:
+    """Say before anything is run that a target is not there, or that there are too many paths."""
+    from archgraph.gradient.tree import DEFAULT_BUDGET, within_budget
+
+    for wrt in arguments.wrt:
+        paths = walk(graph, wrt, arguments.of)
+        if by == "path" and not arguments.sample and arguments.top is None:
+            within_budget(paths, arguments.budget or DEFAULT_BUDGET)
+
+
+def _split(
+    tape: Tape,
+    wrt: str,
+    by: str | Mapping[str, int],
+    arguments: argparse.Namespace,
+    report: Callable[[int, int], None],
+) -> Decomposition | PathNorms:
+    from archgraph.gradient import decompose, sample_norms
+
+    if arguments.sample:
+        return sample_norms(
+            tape,
+            wrt,
+            grade_of(arguments.by, walk(tape.graph, wrt, arguments.of)),
+            of=arguments.of,
+            samples=arguments.sample,
+            random_seed=arguments.seed,
+            progress=report,
+        )
+    budget = {} if arguments.budget is None else {"budget": arguments.budget}
+    return decompose(
+        tape,
+        wrt,
+        by,
+        of=arguments.of,
+        top=arguments.top,
+        memory_bytes=_bytes(arguments.memory),
+        progress=report,
+        **budget,
+    )
 
 
 def _degrees(graph: Graph, settings: list[str]) -> Mapping[str, int]:

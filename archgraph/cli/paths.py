@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archgraph.cli.printing import print_json, print_table, say
+from archgraph.cli.printing import print_json, print_table, say, short_count
 from archgraph.cli.specs import load_spec
 from archgraph.errors import UsageError
 from archgraph.expression import Number, format_number, parse_decimal
@@ -59,7 +58,7 @@ def _print_paths(graph: Graph, listed: PathList, ranked_by: str) -> None:
         return
     for key in ("edges", "weights", "skips", "branches"):
         histogram: Mapping[int, int] = getattr(listed.histograms, key)
-        bins = ", ".join(f"{n}: {_short(found)}" for n, found in islice(histogram.items(), 12))
+        bins = ", ".join(f"{n}: {short_count(found)}" for n, found in islice(histogram.items(), 12))
         say(f"  by {key:9s} {bins}{', …' if len(histogram) > 12 else ''}")
     numbered = any(item.factor is not None for item in listed.paths)
     columns = ["path", "edges", "weights", "skips", "λ", *(["factor"] if numbered else [])]
@@ -76,7 +75,7 @@ def _print_paths(graph: Graph, listed: PathList, ranked_by: str) -> None:
     ]
     print_table(columns, rows, right=columns[1:])
     if len(listed.paths) < listed.count:
-        say(f"{len(listed.paths)} of {_short(listed.count)} paths; --limit N lists more")
+        say(f"{len(listed.paths)} of {short_count(listed.count)} paths; --limit N lists more")
     if listed.routes:
         _print_routes(listed, ranked_by)
 
@@ -93,7 +92,7 @@ def _print_routes(listed: PathList, ranked_by: str) -> None:
     rows = [
         [
             str(route),
-            _short(route.count),
+            short_count(route.count),
             f"{100 * (route.count / listed.count):.3g} %",
             _range(map(str, route.weights)),
             _range(map(format_number, route.scale)),
@@ -116,15 +115,6 @@ def _whole(count: int) -> str:
         return str(count)
     finally:
         sys.set_int_max_str_digits(limit)
-
-
-def _short(count: int) -> str:
-    """Return a count in full if it is below 10^15, else rounded, of any size."""
-    if count < 10**15:
-        return str(count)
-    exponent = math.floor(math.log10(count))
-    mantissa = f"{count / 10**exponent:.4g}"
-    return f"{mantissa}e+{exponent}" if mantissa != "10" else f"1e+{exponent + 1}"
 
 
 # --- weights ------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,7 +14,16 @@ from archgraph.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["console", "number", "print_json", "print_table", "say", "warn", "write_text"]
+__all__ = [
+    "console",
+    "number",
+    "print_json",
+    "print_table",
+    "say",
+    "short_count",
+    "warn",
+    "write_text",
+]
 
 
 def warn(text: str) -> None:
@@ -29,6 +39,15 @@ def say(text: str = "") -> None:
 def number(value: float | None, digits: int = 4) -> str:
     """Return a number to so many digits, or nothing where there is none."""
     return "" if value is None else f"{value:.{digits}g}"
+
+
+def short_count(count: int) -> str:
+    """Return a count in full if it is below 10^15, else rounded, of any size."""
+    if count < 10**15:
+        return str(count)
+    exponent = math.floor(math.log10(count))
+    mantissa = f"{count / 10**exponent:.4g}"
+    return f"{mantissa}e+{exponent}" if mantissa != "10" else f"1e+{exponent + 1}"
 
 
 def print_json(value: Any) -> None:

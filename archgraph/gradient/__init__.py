@@ -10,6 +10,7 @@ from archgraph.gradient.numbers import Numbers, TermNumbers, evaluate
 from archgraph.gradient.once import run_once
 from archgraph.gradient.parts import Decomposition, Part
 from archgraph.gradient.recording import autograd, record
+from archgraph.gradient.sampled import PathNorms, sample_norms
 from archgraph.gradient.splitting import decompose, path_gradients
 from archgraph.gradient.tape import Cotangents, Pull, Tape
 from archgraph.gradient.tolerance import TOLERANCES, Tolerance, as_dtype, tolerance_of
@@ -24,6 +25,7 @@ __all__ = [
     "MergeRow",
     "Numbers",
     "Part",
+    "PathNorms",
     "Pull",
     "Tape",
     "TermNumbers",
@@ -39,5 +41,6 @@ __all__ = [
     "path_gradients",
     "record",
     "run_once",
+    "sample_norms",
     "tolerance_of",
 ]

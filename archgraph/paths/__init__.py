@@ -13,7 +13,7 @@ from archgraph.paths.count import (
 )
 from archgraph.paths.enumerate import Path, iter_paths, json_number
 from archgraph.paths.equations import Derivation, derive
-from archgraph.paths.estimation import Estimate, estimate
+from archgraph.paths.estimation import Estimate, estimate, estimate_by
 from archgraph.paths.listing import PathList, list_paths
 from archgraph.paths.rank import iter_ranked_paths, rank_paths
 from archgraph.paths.route import Route, iter_routes, rank_routes
@@ -43,6 +43,7 @@ __all__ = [
     "count_paths",
     "derive",
     "estimate",
+    "estimate_by",
     "flow_weights",
     "iter_paths",
     "iter_ranked_paths",

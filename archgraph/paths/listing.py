@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
@@ -34,8 +34,13 @@ class ListedPath:
     path: Path
     factor: Number | None
     """The product of the factors, where λ and the assumptions make it a number."""
-    symbol: str
-    """The factors in symbols, from L back to the target."""
+    write: Callable[[Path], str] = field(repr=False, compare=False)
+    """What writes a path's factors."""
+
+    @property
+    def symbol(self) -> str:
+        """The factors in symbols, from L back to the target."""
+        return self.write(self.path)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -120,7 +125,7 @@ def list_paths(
     paths, factors = seen.arrays, _PathFactors(seen, Factors(graph, assume, explain=False))
     found = iter_paths(paths) if top is None else rank_paths(paths, k=top, weight=weight)
     listed = tuple(
-        ListedPath(path, factors.number(path), factors.symbol(path))
+        ListedPath(path, factors.number(path), factors.symbol)
         for path in islice(found, limit if top is None else top)
     )
     report = PathList(

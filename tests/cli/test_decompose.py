@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
@@ -101,6 +102,35 @@ def test_all_parameters_of_a_block(capsys):
     found = as_json(capsys, *RESNET[:5], "--wrt", "layer1.*", "--by", "weights")
     assert found["wrt"] == "layer1.*"
     assert sum(part["share"] for part in found["parts"]) == pytest.approx(1)
+
+
+def test_several_targets_of_one_pass(capsys, monkeypatch):
+    from archgraph import gradient
+
+    alone = [as_json(capsys, "residual", "--wrt", wrt) for wrt in ("x1", "x3")]
+    passes, recorded = [], gradient.run_once
+    monkeypatch.setattr(gradient, "run_once", lambda *a, **k: passes.append(a) or recorded(*a, **k))
+    both = ("residual", "--wrt", "x1", "--wrt", "x3")
+    assert as_json(capsys, *both) == {"targets": alone}
+    assert len(passes) == 1
+    text = run(capsys, *both)
+    assert "∂L/∂x1 in residual" in text
+    assert "\n\n∂L/∂x3 in residual" in text
+
+
+def test_norms_of_sampled_paths(capsys):
+    arguments = ("scaled_residual", "--wrt", "x0", "--sample", 100)
+    text = run(capsys, *arguments)
+    assert "100 of 256 paths" in text.splitlines()[0]
+    assert re.search(r"Σ‖g_p‖ over all paths: [\d.]+ ± [\d.]+, [\d.]+ times ‖g‖", text)
+    found = as_json(capsys, *arguments)
+    listed = as_json(capsys, "scaled_residual", "--wrt", "x0", "--by", "path")
+    total = found["total"]
+    exact = sum(part["norm"] for part in listed["parts"])
+    assert abs(total["value"] - exact) <= 4 * total["standard_error"]
+    assert [part["paths"] for part in found["parts"]] == [1, 8, 28, 56, 70, 56, 28, 8, 1]
+    assert as_json(capsys, *arguments, "--by", "weights")["by"] == "weights"
+    assert as_json(capsys, "mlp", "--wrt", "x", "--sample", 2)["by"] == "weights"
 
 
 def test_a_zero_gradient_is_said(capsys):

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from archgraph.cli import main
-from archgraph.cli.paths import _short, _whole
+from archgraph.cli.paths import _whole
+from archgraph.cli.printing import short_count
 
 
 def run(capsys, *arguments, code=0):
@@ -122,7 +123,7 @@ def test_counts_of_any_size_are_written():
         99_999_999 * 10**12: "1e+20",
         10**5000 * 123: "1.23e+5002",
     }
-    assert [_short(count) for count in short] == list(short.values())
+    assert [short_count(count) for count in short] == list(short.values())
     assert _whole(10**5000) == "1" + "0" * 5000
 
 

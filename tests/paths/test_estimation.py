@@ -7,7 +7,7 @@ import pytest
 from archgraph.errors import UsageError
 from archgraph.graph import GraphBuilder
 from archgraph.ops import parse_call
-from archgraph.paths import count_paths, estimate, iter_paths
+from archgraph.paths import count_paths, estimate, estimate_by, iter_paths
 from tests.strategies import residual_graph
 
 
@@ -44,6 +44,29 @@ def test_it_is_unbiased_and_its_error_is_as_large_as_it_says(weights):
     told = math.sqrt(statistics.fmean(e.standard_error**2 for e in found))
     # The standard deviation of a standard deviation of 400 is about 3.5 %.
     assert told == pytest.approx(spread, rel=0.14)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_keys_are_estimated_apart(weights):
+    graph = uneven()
+    paths = list(iter_paths(graph, "x"))
+    exact = {n: sum(measure(p) for p in paths if p.length == n) for n in {p.length for p in paths}}
+
+    def found(seed):
+        length = lambda path: path.length  # noqa: E731
+        return estimate_by(graph, "x", measure, length, 30, seed, proportional_to=weights)
+
+    runs = [found(seed) for seed in range(300)]
+    assert all(list(run) == sorted(run) for run in runs)
+    for n, expected in exact.items():
+        values = [run[n].value if n in run else 0.0 for run in runs]
+        spread = statistics.stdev(values)
+        # 4 standard errors of 300 estimates, for three keys: false alarm once in 5,000.
+        assert abs(statistics.fmean(values) - expected) < 4 * spread / math.sqrt(len(runs))
+        told = [run[n].standard_error ** 2 if n in run else 0.0 for run in runs]
+        assert math.sqrt(statistics.fmean(told)) == pytest.approx(spread, rel=0.2)
+    whole = estimate(graph, "x", measure, 30, 5, proportional_to=weights)
+    assert sum(part.value for part in runs[5].values()) == pytest.approx(whole.value)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,0 +1,1 @@
+"""The studies of docs/studies.md: measured by `python -m benchmarks.studies`."""
