@@ -1,0 +1,9 @@
+"""Changes of a spec that would mend its gradient, each with its predicted effect and its diff.
+
+Importing this package imports torch.
+"""
+
+from archgraph.suggestion.effect import Effect
+from archgraph.suggestion.search import Advice, Suggestion, suggest
+
+__all__ = ["Advice", "Effect", "Suggestion", "suggest"]
