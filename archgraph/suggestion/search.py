@@ -107,7 +107,7 @@ class Advice:
         return {
             "ok": True,
             "name": self.graph.name,
-            "needs_mending": not self.flat,
+            "needs_mending": not self.flat and self.before.closed is None,
             "before": self.before.to_dict(),
             "settings": list(self.settings),
             "tried": self.tried,
@@ -182,7 +182,7 @@ def advise(
     advice = Advice(graph=subject.graph, before=before, suggestions=(), settings=tuple(settings))
     if before.flat or before.closed is not None:
         return advice
-    search = _Search(origin, before, batch, seed, progress or (lambda done, total: None))
+    search = _Search(advice, origin, seed, progress or (lambda done, total: None))
     found = search.run(_candidates(subject), limit)
     return replace(advice, suggestions=tuple(found), tried=search.tried)
 
@@ -233,13 +233,11 @@ _Found = tuple[Candidate, Suggestion]
 class _Search:
     """Predicts candidates and keeps what helps."""
 
-    def __init__(
-        self, origin: Origin, before: Effect, batch: int, seed: int, progress: Progress
-    ) -> None:
-        self._origin, self._before = origin, before
-        self._batch, self._seed = batch, seed
-        self._progress = progress
-        self._texts = {origin.text}
+    def __init__(self, advice: Advice, origin: Origin, seed: int, progress: Progress) -> None:
+        self._origin, self._seed, self._progress = origin, seed, progress
+        self._before, self._batch = advice.before, advice.before.batch
+        self._graphs = [advice.graph]
+        """What was predicted: two texts may say the same."""
         self.tried = 0
 
     def run(self, candidates: Iterable[Candidate], limit: int) -> list[Suggestion]:
@@ -272,10 +270,10 @@ class _Search:
         for candidate in candidates:
             try:
                 text = self._origin.changed(candidate)
-                if text in self._texts:
-                    continue
-                self._texts.add(text)
                 graph = self._origin.graph(text)
+                if graph in self._graphs:
+                    continue
+                self._graphs.append(graph)
                 after = predicted(graph, batch=self._batch, seed=self._seed + 1, quick=True)
             except ArchgraphError:
                 continue

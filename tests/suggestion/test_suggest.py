@@ -39,9 +39,9 @@ def advice_for(text, **settings):
 @pytest.mark.parametrize(
     ("text", "settings"),
     [
-        (MLP, {"width": 48}),
-        (TORCH_INIT, {"width": 48}),
-        (TORCH_INIT, {"width": 48, "act": "ReLU"}),
+        (MLP, {"width": 32}),
+        (TORCH_INIT, {"width": 32}),
+        (TORCH_INIT, {"width": 32, "act": "ReLU"}),
     ],
     ids=["sigmoid", "sigmoid, torch's init", "ReLU, torch's init"],
 )
@@ -52,10 +52,14 @@ def test_the_first_suggestion_measured_mends_the_gradient(text, settings):
     assert before.ratio < 1e-6
     assert first.mends
     for batch in (4, 64):
-        assert 0.1 < measured_ratio(first.text, batch=batch) < 10
-    # And it is as predicted: 16 networks tell the root-mean-square to about a tenth.
-    ratio = measured_ratio(first.text, batch=first.after.batch)
-    assert math.isclose(ratio, first.after.ratio, rel_tol=0.4)
+        assert 0.1 < measured_ratio(first.text, batch=batch, seeds=8) < 10
+
+
+def test_what_is_predicted_is_what_is_measured():
+    """48 networks tell the ratio to about 7 %, at four standard errors to a third."""
+    first = advice_for(MLP, depth=8, width=16).suggestions[0]
+    ratio = measured_ratio(first.text, batch=first.after.batch, seeds=48)
+    assert math.isclose(ratio, first.after.ratio, rel_tol=0.3)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +126,27 @@ def test_a_layer_that_starts_at_0_is_named():
     assert advice.before.closed == "fc"
     assert advice.suggestions == ()
     assert advice.to_dict()["before"]["closed"] == "fc"
+
+
+def test_a_lambda_below_1_is_named_as_the_cause():
+    """A sigmoid's branch passes little back, and keeps values large: λ² + T is .31 a block."""
+    text = """\
+archgraph: 1
+params: {lam: 0.5}
+inputs: {x: [16]}
+blocks:
+  block: {layers: {z: Linear(16), a: Sigmoid(), out: lam*input + a}}
+layers:
+  h: {op: block(), repeat: 24}
+init: {weight: xavier_normal, bias: 0}
+"""
+    advice = advice_for(text)
+    first = advice.suggestions[0]
+    assert advice.before.ratio < 1e-4
+    assert first.title == "lam = 1.0"
+    assert 0.1 < measured_ratio(first.text, batch=8) < 10
+    # `input + …` in the formula is the same network, and is not told again.
+    assert [s.title for s in advice.suggestions].count("λ = 1 on every skip") == 0
 
 
 def test_two_changes_are_tried_where_one_is_not_enough(hasty):
