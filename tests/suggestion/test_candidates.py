@@ -215,12 +215,15 @@ def test_a_norm_stands_before_each_activation_of_a_weight_layer():
 
 
 def test_what_stands_in_another_file_is_left_alone(tmp_path):
-    """The library's lines have the numbers of the spec's own, and other layers in them."""
-    library = "archgraph: 1\nblocks:\n  step:\n    layers:\n      z: Linear(8)\n      a: ReLU()\n"
-    (tmp_path / "blocks.yaml").write_text(library)
+    """The activation of `step` stands at 7:7 of its file, where the spec has the `a` of `own`."""
+    (tmp_path / "blocks.yaml").write_text(
+        "archgraph: 1\n# Two layers.\nblocks:\n  step:\n    layers:\n"
+        "      z: Linear(8)\n      a: ReLU()\n"
+    )
     path = tmp_path / "net.yaml"
     path.write_text(
-        "archgraph: 1\ninclude: [blocks.yaml]\ninputs: {x: [8]}\nlayers:\n"
+        "archgraph: 1\ninclude: [blocks.yaml]\ninputs: {x: [8]}\nblocks:\n  own: {layers: {\n"
+        "      z: Linear(8),\n      a: Linear(8)}}\nlayers:\n"
         "  h: {op: step(), repeat: 4}\n  y: Linear(8)\n"
     )
     origin = read_origin(str(path))
