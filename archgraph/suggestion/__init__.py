@@ -3,7 +3,8 @@
 Importing this package imports torch.
 """
 
+from archgraph.suggestion.advice import Advice, Suggestion
 from archgraph.suggestion.effect import Effect
-from archgraph.suggestion.search import Advice, Suggestion, suggest
+from archgraph.suggestion.search import suggest
 
 __all__ = ["Advice", "Effect", "Suggestion", "suggest"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from archgraph.module import infer
 from archgraph.prediction import predict
 from archgraph.prediction.cost import cost_of
 from archgraph.prediction.plan import make_plan
+from archgraph.suggestion.advice import Advice, Suggestion
 from archgraph.suggestion.candidate import Candidate, Subject
 from archgraph.suggestion.effect import Effect, effect_of
 from archgraph.suggestion.norms import norms
@@ -23,7 +24,7 @@ from archgraph.suggestion.scales import scales
 from archgraph.suggestion.skips import skips
 from archgraph.suggestion.starts import activations, initialisers
 
-__all__ = ["Advice", "Suggestion", "advise", "predicted", "suggest"]
+__all__ = ["advise", "predicted", "suggest"]
 
 Progress = Callable[[int, int], None]
 
@@ -47,72 +48,6 @@ LEAST: Final = 0.15
 """Powers of ten that a change must bring the network nearer to flat to be worth telling."""
 PER_FAMILY: Final = 2
 """Changes of one kind that are looked at more than once; of those that do not suffice, one."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Suggestion:
-    """A change of the user's own file, and what it is predicted to do."""
-
-    title: str
-    why: str
-    text: str
-    """The whole of the changed spec."""
-    diff: str
-    """The unified diff from the user's file to it."""
-    before: Effect
-    after: Effect
-    invasiveness: int = 0
-
-    @property
-    def mends(self) -> bool:
-        """Whether the gradient is then flat, in the values too and at a sane size."""
-        return self.after.flat and self.after.distance < 1
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        after = self.after.to_dict()
-        return {
-            "title": self.title,
-            "why": self.why,
-            "diff": self.diff,
-            "before": self.before.to_dict()["ratio"],
-            "after": after["ratio"],
-            "standard_error": after["standard_error"],
-            "method": after["method"],
-            "mends": self.mends,
-            "effect": after,
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Advice:
-    """How flat a network's gradient is, and which changes would make it flatter."""
-
-    graph: Graph
-    before: Effect
-    suggestions: tuple[Suggestion, ...]
-    """The best one first; none where nothing needs mending."""
-    settings: tuple[str, ...] = ()
-    """Params whose given values became the file's defaults."""
-    tried: int = 0
-    """Changes that were predicted."""
-
-    @property
-    def flat(self) -> bool:
-        """Whether nothing needs mending: the first layer's gradient is the last's within ten."""
-        return self.before.flat
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {
-            "ok": True,
-            "name": self.graph.name,
-            "needs_mending": not self.flat and self.before.closed is None,
-            "before": self.before.to_dict(),
-            "settings": list(self.settings),
-            "tried": self.tried,
-            "suggestions": [suggestion.to_dict() for suggestion in self.suggestions],
-        }
 
 
 def suggest(
