@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from archgraph.prediction import predict
     from archgraph.spec import Limits, load, parse, zoo
     from archgraph.spec.dump import dump
+    from archgraph.suggestion import suggest
     from archgraph.sweeping import compare, sweep
 
 __version__: Final = "0.1.0"
@@ -75,6 +76,7 @@ _HOMES: Final = {
     "render": "picture",
     "sample_paths": "paths",
     "source": "module",
+    "suggest": "suggestion",
     "sweep": "sweeping",
     "view": "paths.view",
     "zoo": "spec",
@@ -116,6 +118,7 @@ __all__ = [
     "run_once",
     "sample_paths",
     "source",
+    "suggest",
     "sweep",
     "view",
     "zoo",

@@ -178,6 +178,7 @@ def _analysis_verbs(verbs: Any) -> None:
     _measured(derive, batch=1)
     _predict_verb(verbs)
     _measure_verb(verbs)
+    _suggest_verb(verbs)
     check = _verb(
         verbs, "check", "analysis", "Hold paths against autograd, and predictions against networks."
     )
@@ -263,6 +264,34 @@ def _measure_verb(verbs: Any) -> None:
             f"--{name}", type=_positive, metavar="X", help=f"report {what} (default {default:g})"
         )
     _wrt(measure, required=False)
+
+
+def _suggest_verb(verbs: Any) -> None:
+    suggest = _verb(verbs, "suggest", "suggest", "Say which changes would mend the gradient.")
+    suggest.add_argument(
+        "--limit", type=_count, default=5, metavar="N", help="show N suggestions (default 5)"
+    )
+    suggest.add_argument(
+        "--apply", type=_count, metavar="N", help="write the N-th suggestion into the file, or -o"
+    )
+    _output(suggest, "with --apply: write here instead")
+    suggest.add_argument(
+        "--cut",
+        action="append",
+        default=[],
+        metavar="EDGE",
+        help="instead: what if this edge carried nothing; an id, or a pattern with *",
+    )
+    suggest.add_argument(
+        "--edit",
+        action="append",
+        default=[],
+        metavar="CHANGE",
+        help="instead: what if 'lam=0.9', 'init.weight=orthogonal', 'skip hidden every 5', "
+        "'skip A->B' or 'A->B: lambda=0.5'; may be repeated",
+    )
+    suggest.add_argument("--batch", type=_count, metavar="N", help="batch size (default 32)")
+    suggest.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn")
 
 
 def _decompose_verb(verbs: Any) -> None:
