@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archgraph.errors import UsageError
+from archgraph.files import write_whole
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -91,17 +91,9 @@ def print_table(
 
 
 def write_text(path: str, text: str) -> Path:
-    """Write a file whole or not at all, and return its path.
+    """Write a text file whole or not at all, and return its path.
 
     Raises:
         UsageError: it cannot be written.
     """
-    where = Path(path)
-    partial = where.with_name(f".{where.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(where)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UsageError(f"cannot write {path!r}: {error.strerror}") from None
-    return where
+    return write_whole(Path(path), text.encode())

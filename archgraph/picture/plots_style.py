@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from archgraph.errors import UsageError
-from archgraph.sweeping.files import write_whole
+from archgraph.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from archgraph.errors import UsageError
+from archgraph.files import write_whole
 from archgraph.graph import Graph
 from archgraph.picture.diagram import diagram
 from archgraph.picture.layout import FORMATS, layout
@@ -40,26 +39,4 @@ def render(
         known = ", ".join(f".{known}" for known in FORMATS)
         raise UsageError(f"cannot tell the format of {where.name!r}: its suffix must be {known}")
     picture = layout(diagram(graph, **options), picture_format, timeout_seconds=timeout_seconds)
-    _write(where, picture)
-    return where
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise UsageError(f"cannot write {str(path)!r}: {error.strerror}") from None
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        # A temporary file is private; a picture has the permissions of any new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot write {str(path)!r}: {error.strerror}") from None
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+    return write_whole(where, picture)

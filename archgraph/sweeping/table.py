@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from archgraph.sweeping.files import write_whole
+from archgraph.files import write_whole
 from archgraph.sweeping.formats import as_bytes
 from archgraph.sweeping.grid import Grid, Settings, value_text
 from archgraph.sweeping.job import Job, Outcome, Task
