@@ -59,7 +59,7 @@ def _print_summary(summary: Summary, *, flat: bool) -> None:
         + ([_shape(row["shape"]), row["parameters"] or ""] if known else [])
         for row in facts["layers"]
     ]
-    if summary.graph.instances and not flat:
+    if len(summary.graph.instances) > 1 and not flat:
         rows = [_line(summary, line) for line in outline(summary.graph)]
     say(f"{facts['name']}: {facts['nodes']} nodes, {facts['edges']} edges")
     if summary.graph.about:

@@ -25,6 +25,11 @@ class Member:
     """Aliases only: the (node, element) that the name stands for."""
     when: str | None = None
     """The spec's own condition, over the scope's names, if the layer has one."""
+    decided: tuple[str, ...] = ()
+    """Names of numbers that made the layer what it is in a way that no other record says: which op
+    it is, a constant that is added, an axis, how its weights start, a repeat of nothing."""
+    wired: tuple[str, ...] = ()
+    """Names of numbers in what says which values it reads: indices, conditions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +47,10 @@ class Instance:
     """The block's own params and their values here, in the block's order."""
     texts: tuple[tuple[str, str], ...] = ()
     """The caller's own expression of each param that the call gives, over the names of the scope
-    around it, and `i` in a repeat."""
+    around it, and `i` in a repeat. Of the network: the text of each param that follows others."""
+    defaults: tuple[tuple[str, str], ...] = ()
+    """The block's own text of each param that has a default, over the spec's params and the
+    block's own above it."""
     inputs: tuple[tuple[str, str, int], ...] = ()
     """(input's name, node, element) that it reads; a merged input is the node `path.input`."""
     outputs: tuple[tuple[str, str, int], ...] = ()
@@ -56,3 +64,5 @@ class Instance:
     count: str | None = None
     """Of a repeat: the spec's own text of how often."""
     about: str | None = None
+    decided: tuple[str, ...] = ()
+    """Of the network: names of numbers in the initialisers of all layers."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from archgraph.module import text as python
 from archgraph.module.columns import Column
 from archgraph.module.expressions import names_in, substitute
+from archgraph.module.origins import Names
 from archgraph.module.sizes import Texts
 from archgraph.module.units import Unit
 
@@ -35,7 +36,13 @@ class InnerCalls:
             if text != default:
                 texts.append(f"{name}={text}")
         self.extra[part.path] = [
-            self._writer.used.text(column, *self._asked(column, child, name), name, as_float=only)
+            self._writer.used.text(
+                column,
+                *self._asked(column, child, name),
+                name,
+                self._origins(column, child, name),
+                as_float=only,
+            )
             for name, only in child.used.arguments.items()
         ]
         self._give(column, child)
@@ -44,10 +51,14 @@ class InnerCalls:
     def _passed(self, column: Column, child: Constructor, name: str) -> str:
         values, candidates = self._asked(column, child, name)
         as_float = child.signature.annotation(name) == "float"
-        text = self._numbers.solve(column, values, candidates, name, as_float=as_float)
+        origins = self._origins(column, child, name)
+        text = self._numbers.solve(column, values, candidates, name, origins, as_float=as_float)
         if name in child.size_of:
             child.calls.asked.setdefault(name, set()).add((id(self._writer.plan), text))
         return text
+
+    def _origins(self, column: Column, child: Constructor, name: str) -> dict[Unit, Names]:
+        return column.origins(lambda part: child.numbers.origins(part, name))
 
     def _asked(self, column: Column, child: Constructor, name: str) -> tuple[list[Any], list[str]]:
         """Return the values of a name of an inner class, and texts that may spell them here."""
@@ -62,7 +73,7 @@ class InnerCalls:
                 # An input may be as wide as the block makes its output.
                 return values, known + [text for _, text in units[0].instance.texts]
             case "own":
-                found = [dict(unit.instance.texts).get(name) for unit in units]
+                found = [_spelt(unit, name) for unit in units]
                 return values, [text for text in dict.fromkeys(found) if text]
             case "outer":
                 return values, [name]
@@ -87,3 +98,17 @@ class InnerCalls:
                 return None
             names[name] = spelt
         return substitute(text, names)
+
+
+def _spelt(unit: Unit, name: str) -> str | None:
+    """Return the text of a block's param where the block is called: as given, else its default."""
+    given = dict(unit.instance.texts)
+    if name in given:
+        return given[name]
+    default = dict(unit.instance.defaults).get(name)
+    own = [other for other, _ in unit.instance.params if other != name]
+    if default is None or not names_in(default):
+        return None
+    texts = {other: _spelt(unit, other) for other in own if other in names_in(default)}
+    known = {other: text for other, text in texts.items() if text is not None}
+    return substitute(default, known) if len(known) == len(texts) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from typing import Any
+from typing import Any, TypeGuard
 
 from archgraph.graph import Node
 from archgraph.module import text as python
@@ -12,6 +12,7 @@ from archgraph.module.classes import Plan
 from archgraph.module.columns import Column, Numbers
 from archgraph.module.containers import Element, is_counted, mapping, sequence, sequential
 from archgraph.module.copies import Copies
+from archgraph.module.expressions import names_in
 from archgraph.module.factors import Factors
 from archgraph.module.hoisting import hoist
 from archgraph.module.instances import place
@@ -33,8 +34,8 @@ class Constructor:
         self.plan, self.network = plan, network
         self.graph, self.shapes = network.graph, network.shapes
         self.unit = plan.full
-        self.numbers = Numbers(plan, {*RESERVED, *network.class_names.values(), "i"})
-        self.sizes = Sizes(self.graph, self.shapes, self.numbers)
+        self.numbers = Numbers(plan, network, {*RESERVED, *network.class_names.values(), "i"})
+        self.sizes = Sizes(network, self.numbers)
         self.signature = Signature(plan, self.numbers, self.graph.params)
         self.used, self.calls = Factors(self), InnerCalls(self)
         self.base = "nn.Module"
@@ -70,7 +71,23 @@ class Constructor:
                 self.used.note(self.column(part), part)
         kept = [f"self.{self.used.attribute(name)} = {name}" for name in self.used.kept]
         taken = {*self.numbers.given, *self.network.class_names.values(), *RESERVED}
-        return hoist([first, *kept, *statements], taken)
+        return hoist([first, *self._locals([first, *kept, *statements]), *kept, *statements], taken)
+
+    def _locals(self, statements: list[str]) -> list[str]:
+        """Return the statements that set the params which follow others, and forget what is unread.
+
+        A name may have been tried and not be written.
+        """
+        written = {n.id for line in statements for n in ast.walk(ast.parse(line)) if _is_name(n)}
+        numbers = self.numbers
+        found: list[str] = []
+        for name, text in reversed(numbers.locals.items()):
+            if name in written:
+                found.insert(0, f"{name} = {text}")
+                written |= set(names_in(text))
+                numbers.use(text, as_float=False)
+        numbers.contexts = {n: f for n, f in numbers.contexts.items() if n in written}
+        return found
 
     def _held(self) -> list[str]:
         if self.unit.instance.kind == "repeat" and self.unit.loop is not None:
@@ -107,6 +124,9 @@ class Constructor:
         chosen = f"{stem}_{'features' if last else 'channels'}"
         known = self.network.sizes.get(id(self.plan), {}).get(chosen)
         chosen = self.numbers.add(chosen, "size", sizes)
+        axis_of = self.network.origins.axis
+        inputs = {unit: list(unit.inputs)[k] for unit in units}
+        self.numbers.given[chosen].origins = {u: axis_of(r, i) for u, r in inputs.items()}
         self.size_of[chosen] = (k, i)
         return (chosen if known is None else known,)
 
@@ -114,10 +134,10 @@ class Constructor:
         """Carry sizes through all parts, where a list is made before all that its copies read."""
         names = [relative(part.module, self.unit.module) for part in self.unit.parts]
         if any(name.endswith(".0") for name in names):
-            before = dict(self.numbers.contexts)
+            before, lost = dict(self.numbers.contexts), set(self.network.lost)
             for part in self.unit.parts:
                 self.text(self.column(part))
-            self.numbers.contexts = before
+            self.numbers.contexts, self.network.lost = before, lost
             self.layers.clear()
             self.calls.extra.clear()
 
@@ -166,11 +186,14 @@ class Constructor:
             return text
         units = self.numbers.column({unit: unit for unit in self.plan.units})
         there = [name in self._parts[unit] for unit in self.plan.units]
-        candidates = [self.plan.optional[name]]
+        condition = self.plan.optional[name]
+        of_text = self.network.origins.of_text
+        origins = {unit: of_text(unit.path, condition) for unit in units.units}
+        self.network.followed.update(joined(unit.path, name) for unit in units.units)
         if text is None:
-            self.optional[part.path] = self.used.text(units, there, candidates, name)
+            self.optional[part.path] = self.used.text(units, there, [condition], name, origins)
             return None
-        condition = self.numbers.solve(units, there, candidates, name)
+        condition = self.numbers.solve(units, there, [condition], name, origins)
         return f"{text} if {condition} else nn.Identity()"
 
     def text(self, column: Column) -> str | None:
@@ -210,6 +233,8 @@ class Constructor:
             texts = [self._argument(column, node, key, value) for key, value in positional]
         else:
             texts = [python.literal(value) for _, value in positional]
+            of_arguments = self.network.origins.of_arguments
+            self.numbers.lose(column.origins(lambda layer: of_arguments(layer.node)))
         texts += [
             f"{key}={self._argument(column, node, key, value)}" for key, value in keywords.items()
         ]
@@ -270,7 +295,9 @@ class Constructor:
         repeats = [repeat for repeat in column.parts if isinstance(repeat, Unit)]
         counts = [len(repeat.loop.copies) for repeat in repeats]
         spelt = [repeat.instance.count for repeat in repeats]
-        self.turns[column.first.path] = self.used.text(column, counts, spelt, "n")
+        origins = column.origins(lambda part: self.network.origins.of_count(part.path))
+        self.network.followed.update(repeat.path for repeat in repeats)
+        self.turns[column.first.path] = self.used.text(column, counts, spelt, "n", origins)
         return copies.write_shared()
 
     def _placed(self, column: Column, place: Place) -> None:
@@ -322,6 +349,10 @@ class Constructor:
     def parameter(self, name: str) -> str:
         """Return how a parameter is read here, given its path in the network."""
         return self.network.parameter(self.unit.module, name)
+
+
+def _is_name(node: ast.AST) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name)
 
 
 def _holds(part: Part) -> bool:

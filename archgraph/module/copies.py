@@ -9,7 +9,7 @@ from archgraph.module import text as python
 from archgraph.module.classes import names_pattern
 from archgraph.module.columns import Column
 from archgraph.module.containers import Element
-from archgraph.module.expressions import substitute
+from archgraph.module.expressions import names_in, substitute
 from archgraph.module.loops import Loop
 from archgraph.module.sizes import Texts
 from archgraph.module.units import Layer, Part, Ref, Unit, relative
@@ -66,14 +66,26 @@ class Copies:
         names = tuple(part.module.rpartition(".")[2] for part in self._rows[0])
         if not names_pattern(names) or max(self._counts) < 2:
             return None
+        network = self._writer.network
+        before = set(network.lost)
         whole = self._run(0)
-        if whole is not None and "if i == 0" not in whole.text:
+        if whole is not None and "if i == 0" not in whole.text and network.lost == before:
             return [whole]
-        if min(self._counts) > 2:
+        with_whole = network.lost
+        least, spelt = min(self._counts), names_in(self._spelt_count())
+        if whole is not None and with_whole > before and least == 2 and not spelt:
+            network.lost = before
+            return None
+        if least > 2 or (least == 2 and spelt):
+            network.lost = before
             first = self._writer.numbers.trying(lambda: self._copy(0))
             rest = self._run(1)
-            if first is not None and rest is not None:
+            better = whole is None or len(network.lost) < len(with_whole)
+            if whole is not None and "if i == 0" in whole.text:
+                better = len(network.lost) <= len(with_whole)
+            if first is not None and rest is not None and better:
                 return [Element(first), rest]
+            network.lost = with_whole
         if whole is None and self._uneven:
             whole = self._run(0, forced=True)
         return None if whole is None else [whole]
@@ -83,6 +95,8 @@ class Copies:
         if len({self._kind(part) for copies in self._rows for part in copies[start:]}) != 1:
             return None
         found: Element | None = self._writer.numbers.trying(lambda: self._try(start, forced=forced))
+        if found is not None:
+            self._writer.network.followed.update(u.path for u in self._repeats)
         return found
 
     def _kind(self, part: Part) -> Hashable:
@@ -100,8 +114,10 @@ class Copies:
         self._visit_merges(start)
         sizes = self._writer.sizes.of
         probe = self._from(range(start, start + 1), forced=forced)
+        lost = set(self._writer.network.lost)
         self._text(probe)
-        more = self._candidates(probe.first)
+        self._writer.network.lost = lost
+        more = self._candidates(probe.first, start)
         before = {ref: sizes[ref] for ref in more if ref in sizes}
         sizes.update(more)
         try:
@@ -126,22 +142,36 @@ class Copies:
         assert text is not None
         return text
 
+    @property
+    def _repeats(self) -> list[Unit]:
+        parts = [part for part in self._column.parts if isinstance(part, Unit)]
+        return [unit for unit in parts if unit.instance.kind == "repeat"]
+
     def _count(self) -> str:
-        repeats = [part for part in self._column.parts if isinstance(part, Unit)]
+        of_count = self._writer.network.origins.of_count
+        repeats = self._repeats
         spelt = [unit.instance.count for unit in repeats]
-        if any(unit.instance.kind != "repeat" for unit in repeats):
-            spelt = []
-        return self._writer.numbers.solve(self._column, self._counts, spelt, "n")
+        origins = self._column.origins(lambda u: of_count(u.path)) if repeats else {}
+        return self._writer.numbers.solve(self._column, self._counts, spelt, "n", origins)
+
+    def _spelt_count(self) -> str:
+        """Return how many copies there are, without using the names."""
+        spelt = [unit.instance.count for unit in self._repeats]
+        found = self._writer.numbers.spell(self._column, self._counts, spelt)
+        return str(self._counts[0]) if found is None else found
 
     # --- sizes ------------------------------------------------------------------------------------
 
-    def _candidates(self, part: Part) -> dict[Ref, Texts]:
+    def _candidates(self, part: Part, start: int) -> dict[Ref, Texts]:
         """Return texts for the sizes that a copy reads, as functions of `i`."""
         sizes = self._writer.sizes.of
         given = sizes.get(_given(part), ())
         result: dict[Ref, Texts] = {}
         for k, ref in enumerate(self._reads(part)):
             texts = [list(found) for found in sizes.get(ref, ())]
+            kind = "state" if self._loop is None else self._loop.inputs[k].kind
+            if start and kind == "state":  # what the first copy gives is said for that one only
+                texts = [[text for text in found if text.isdigit()] for found in texts]
             if len(given) == len(texts):
                 for axis, found in enumerate(given):
                     texts[axis] += [substitute(text, {"i": "i - 1"}) for text in found]
@@ -177,7 +207,7 @@ class Copies:
         given = [_given(copy) for copy in self._rows[0]]
         inputs = () if self._loop is None else self._loop.inputs
         sources = [*given, *(ref for i in inputs if i.kind in ("state", "list") for ref in i.refs)]
-        count = self._count()
+        count = self._spelt_count()
         last = substitute("n - 1", {"n": count})
         for ref in repeat.outputs:
             texts: list[list[str]] = [[] for _ in self._writer.shapes.element(*ref).shape]

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any
+from types import CodeType
+from typing import Any, Final
 
 from archgraph.expression import ExpressionError, as_number, evaluate_node, parse
 from archgraph.module import text as python
 from archgraph.module.names import RESERVED
 
-__all__ = ["divide", "fit_line", "fits", "names_in", "substitute"]
+__all__ = ["divide", "elements", "fit_line", "fits", "names_in", "substitute"]
+
+
+_FUNCTIONS: Final = {f.__name__: f for f in (abs, int, len, max, min, round, sum)}
+"""What generated code may call in an expression."""
 
 
 def fits(source: str, values: Sequence[Any], numbers: Sequence[Mapping[str, Any]]) -> str | None:
     """Return a spec's expression as Python text, or None if it does not have these values.
 
-    Exact division of a spec is `//` in Python where all values are whole.
+    Exact division of a spec is `//` in Python where all values are whole. The text has the values
+    when Python runs it, too: a whole number is an int and no float, as `6 * 2 ** (i - 1)` is at
+    i = 0.
 
     Args:
         source: The expression.
@@ -44,16 +52,46 @@ def fits(source: str, values: Sequence[Any], numbers: Sequence[Mapping[str, Any]
             result = evaluate_node(tree, dict(zip(names, given, strict=True)))
         except ExpressionError:
             return None
-        if not _same(result, value):
+        if not _same(result, value) or not _runs_to(
+            text, dict(zip(names, given, strict=True)), value
+        ):
             return None
     return text
+
+
+def _runs_to(text: str, given: Mapping[str, Any], value: Any) -> bool:
+    """Whether Python gives a value for a text that was bounded and evaluated exactly before."""
+    known = {name: _in_python(number) for name, number in given.items()}
+    try:
+        found = eval(_compiled(text), {"__builtins__": _FUNCTIONS}, known)
+    except (ArithmeticError, TypeError, ValueError):
+        return False
+    if isinstance(value, int) or isinstance(found, bool):
+        return type(found) is type(value) and bool(found == value)
+    if isinstance(found, int | float) and isinstance(value, float | Fraction):
+        return math.isclose(found, value, rel_tol=1e-12)
+    return bool(_in_python(found) == value)
+
+
+def _in_python(number: Any) -> Any:
+    """Return a number as generated code holds it."""
+    if isinstance(number, tuple | list):
+        return tuple(map(_in_python, number))
+    if isinstance(number, Fraction):
+        return number.numerator if number.denominator == 1 else float(number)
+    return number
+
+
+@lru_cache(maxsize=4096)
+def _compiled(text: str) -> CodeType:
+    return compile(text, "<expression>", "eval")
 
 
 def _same(found: Any, value: Any) -> bool:
     if isinstance(value, bool) or isinstance(found, bool):
         return found is value
     if as_number(found) is None or as_number(value) is None:
-        return bool(found == value)
+        return bool(_in_python(found) == _in_python(value))
     return float(found) == float(value)
 
 
@@ -75,11 +113,40 @@ def _as_python(source: str, whole: bool) -> tuple[str, ast.expr, tuple[str, ...]
 
 
 class _WholeDivision(ast.NodeTransformer):
+    """Writes `/` as `//`, after all factors: `c * (w / 2)` may be whole where `w / 2` is not."""
+
+    def __init__(self) -> None:
+        self._made: set[ast.AST] = set()
+
     def visit_BinOp(self, node: ast.BinOp) -> ast.BinOp:
         self.generic_visit(node)
+        if not isinstance(node.op, ast.Div | ast.Mult):
+            return node
+        (top, below), (factor, divisor) = self._ratio(node.left), self._ratio(node.right)
         if isinstance(node.op, ast.Div):
-            node.op = ast.FloorDiv()
-        return node
+            factor, divisor = divisor, factor
+        top, below = _product(top, factor), _product(below, divisor)
+        if top is None or below is None:
+            return node if below is None else self._ratio_of(ast.Constant(1), below)
+        return self._ratio_of(top, below)
+
+    def _ratio(self, node: ast.expr) -> tuple[ast.expr | None, ast.expr | None]:
+        if isinstance(node, ast.BinOp) and node in self._made:
+            return node.left, node.right
+        return node, None
+
+    def _ratio_of(self, top: ast.expr, below: ast.expr) -> ast.BinOp:
+        made = ast.BinOp(top, ast.FloorDiv(), below)
+        self._made.add(made)
+        return made
+
+
+def _product(left: ast.expr | None, right: ast.expr | None) -> ast.expr | None:
+    if left is None or right is None:
+        return left if right is None else right
+    if isinstance(right, ast.BinOp) and isinstance(right.op, ast.Mult):
+        return ast.BinOp(_product(left, right.left) or left, ast.Mult(), right.right)
+    return ast.BinOp(left, ast.Mult(), right)
 
 
 @lru_cache(maxsize=4096)
@@ -131,6 +198,19 @@ def divide(text: str, parts: int) -> str:
         if left % parts == 0:
             return f"{left // parts} * {python.bracket(python.unparse(tree.right), python.UNARY)}"
     return f"{python.bracket(text, python.PRODUCT)} // {parts}"
+
+
+def elements(text: str | None, count: int) -> list[str | None]:
+    """Return the texts of the elements of a tuple or list, of none if it is no such text.
+
+    Example:
+        >>> elements("(1, 2*w)", 2), elements("shape", 2)
+        (['1', '2 * w'], [None, None])
+    """
+    tree = None if text is None else _parsed(text)
+    if isinstance(tree, ast.Tuple | ast.List) and len(tree.elts) == count:
+        return [*map(python.unparse, tree.elts)]
+    return [None] * count
 
 
 class _Substitution(ast.NodeTransformer):
@@ -216,6 +296,8 @@ def _fold_sum(node: ast.BinOp) -> ast.expr:
         return node
     terms.sort(key=lambda term: -term[0])
     result: ast.expr | None = None
+    if constant > 0 and terms and terms[0][0] < 0:
+        result, constant = ast.Constant(constant), 0
     for sign, term in terms:
         if result is None:
             result = term if sign > 0 else ast.UnaryOp(ast.USub(), term)

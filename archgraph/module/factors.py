@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from archgraph.graph import Edge, Node
 from archgraph.module import text as python
 from archgraph.module.classes import free_arguments
 from archgraph.module.columns import Column
-from archgraph.module.expressions import names_in, substitute
+from archgraph.module.expressions import elements, names_in, substitute
 from archgraph.module.names import attribute
-from archgraph.module.units import Layer, relative
+from archgraph.module.origins import Names
+from archgraph.module.units import Layer, Unit, relative
 
 if TYPE_CHECKING:
     from archgraph.module.constructor import Constructor
@@ -60,12 +61,14 @@ class Factors:
         values: Sequence[Any],
         candidates: Iterable[str | None],
         name: str,
+        origins: Mapping[Unit, Names],
         *,
         as_float: bool = False,
     ) -> str:
         """Return a text that `forward` may use, for a number; see `Numbers.solve`."""
         before = dict(self._numbers.contexts)
-        text = self._numbers.solve(column, values, candidates, name, as_float=as_float)
+        solve = self._numbers.solve
+        text = solve(column, values, candidates, name, origins, as_float=as_float)
         names = {}
         for used in names_in(text):
             if used == "i" and column.turn == "i":
@@ -103,22 +106,47 @@ class Factors:
         if ones and scales[0].text is None:
             return None
         values = [scale.value for scale in scales]
-        text = self.text(column, values, spelt, "scale", as_float=True)
+        edges = writer.graph.edges_into
+        of_scale = writer.network.origins.of_scale
+        origins = column.origins(lambda part: of_scale(edges(part.path)[position]))
+        text = self.text(column, values, spelt, "scale", origins, as_float=True)
         return None if text == "1.0" and ones else text
 
     def _note_free(self, column: Column, part: Layer) -> None:
-        for name in free_arguments(part):
-            arguments = self._writer.shapes.arguments
-            values = [arguments[p.path].get(name) for p in column.parts]
-            if None in values or all(value == values[0] for value in values):
-                continue
-            nodes = [p.node for p in column.parts if isinstance(p, Layer)]
+        """Find the texts of the arguments of a tensor expression that are no mere literals."""
+        if part.manner != "expression":
+            return
+        nodes = [p.node for p in column.parts if isinstance(p, Layer)]
+        arguments = self._writer.shapes.arguments
+        for name in arguments[part.path]:
+            values = [arguments[node.name].get(name) for node in nodes]
             spelt = [dict(n.op.expressions).get(name) for n in nodes if n.op is not None]
-            if isinstance(values[0], tuple):
-                texts = [
-                    self.text(column, list(sizes), [], f"size{k}")
-                    for k, sizes in enumerate(zip(*values, strict=True))
-                ]
-                self._free[part.path, name] = tuple(map(python.Code, texts))
-            else:
-                self._free[part.path, name] = python.Code(self.text(column, values, spelt, name))
+            same = all(value == values[0] for value in values)
+            if None not in values and (any(spelt) or not same):
+                self._note_argument(column, part, name, values, spelt)
+
+    def _note_argument(
+        self,
+        column: Column,
+        part: Layer,
+        name: str,
+        values: Sequence[Any],
+        spelt: Sequence[str | None],
+    ) -> None:
+        def of_argument(layer: Layer) -> Names:
+            return self._writer.network.origins.of_argument(layer.node, name)
+
+        origins = column.origins(of_argument)
+        if name not in free_arguments(part):
+            self._numbers.lose(origins)
+        elif isinstance(values[0], tuple):
+            said = [elements(text, len(values[0])) for text in spelt]
+            columns = zip(zip(*values, strict=True), zip(*said, strict=True), strict=True)
+            texts = [
+                self.text(column, list(sizes), list(candidates), f"size{k}", origins)
+                for k, (sizes, candidates) in enumerate(columns)
+            ]
+            self._free[part.path, name] = tuple(map(python.Code, texts))
+        else:
+            text = self.text(column, values, spelt, name, origins)
+            self._free[part.path, name] = python.Code(text)

@@ -52,6 +52,8 @@ class Forward:
     statements: list[str] = field(default_factory=list)
     texts: dict[tuple[str, int], str] = field(default_factory=dict)
     """By value that has a variable: its text."""
+    lists: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    """By text of an element of a list that a loop makes: the list, the position, its length."""
     turns: dict[str, str] = field(default_factory=dict)
     """By stem: the variable of the loops over what is called so."""
     _flows: set[str] = field(default_factory=set)

@@ -85,7 +85,10 @@ class Learnables:
     def _number(self, column: Column, edges: Sequence[Edge], name: str) -> str:
         values = [edge.scale.value for edge in edges]
         spelt = [edge.scale.text for edge in edges]
-        return self._writer.numbers.solve(column, values, spelt, name, as_float=True)
+        of_scale = self._writer.network.origins.of_scale
+        pairs = zip(column.units, edges, strict=True)
+        origins = {unit: of_scale(edge) for unit, edge in pairs}
+        return self._writer.numbers.solve(column, values, spelt, name, origins, as_float=True)
 
     def _vector(self, column: Column, name: str, edges: Sequence[Edge]) -> str:
         """Return the tensor of the starts of one parameter that scales several terms."""
@@ -112,5 +115,8 @@ class Learnables:
         texts = writer.sizes.of.get((edge.source, edge.element), ())
         candidates = texts[axis - 1] if texts else ()
         sizes = [value.channels for value in values]
-        size = writer.numbers.solve(column, sizes, candidates, "channels")
+        axis_of = writer.network.origins.axis
+        pairs = zip(column.units, edges, strict=True)
+        origins = {unit: axis_of((e.source, e.element), axis - 1) for unit, e in pairs}
+        size = writer.numbers.solve(column, sizes, candidates, "channels", origins)
         return [size, *("1" for _ in values[0].shape[axis:])]

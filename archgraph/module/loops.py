@@ -12,7 +12,7 @@ from archgraph.graph import Edge, Graph
 from archgraph.module.units import Layer, Part, Ref, Unit, relative
 from archgraph.module.values import Shapes
 
-__all__ = ["Loop", "LoopInput", "find_loop", "is_chain"]
+__all__ = ["Loop", "LoopInput", "find_loop", "is_chain", "slices"]
 
 
 _SEQUENTIAL: Final = frozenset(dir(nn.Sequential))
@@ -56,6 +56,55 @@ class Loop:
     def reads(self) -> tuple[Ref, ...]:
         """Every value from outside, in order."""
         return tuple(dict.fromkeys(ref for i in self.inputs for ref in i.refs))
+
+
+def slices(items: Sequence[tuple[str, int, int] | None]) -> list[tuple[int, int, str]]:
+    """Return the runs of neighbours among elements of lists, each with its text.
+
+    Args:
+        items: The list, the position in it and its length, or None for what is in no list.
+
+    Returns:
+        Where each run of two or more begins and ends, and what unpacks it.
+
+    Example:
+        >>> slices([("enc", 2, 4), ("enc", 1, 4), ("enc", 0, 4), None])
+        [(0, 3, '*reversed(enc[:-1])')]
+        >>> slices([("h", 0, 3), ("h", 1, 3), ("h", 2, 3)])
+        [(0, 3, '*h')]
+    """
+    found = []
+    start = 0
+    while start < len(items):
+        step, stop = _run(items, start)
+        first = items[start]
+        if first is not None and stop - start > 1:
+            name, position, length = first
+            low, high = sorted((position, position + step * (stop - start - 1)))
+            below = f"{low or ''}:{high + 1 - length or ''}"
+            part = name if below == ":" else f"{name}[{below}]"
+            found.append((start, stop, f"*reversed({part})" if step < 0 else f"*{part}"))
+        start = stop
+    return found
+
+
+def _run(items: Sequence[tuple[str, int, int] | None], start: int) -> tuple[int, int]:
+    """Return the step, and the end, of the run that begins at a place."""
+    for step in (-1, 1):
+        stop = start + 1
+        while stop < len(items) and _follows(items[start], items[stop], step * (stop - start)):
+            stop += 1
+        if stop - start > 1:
+            return step, stop
+    return 1, start + 1
+
+
+def _follows(
+    first: tuple[str, int, int] | None, other: tuple[str, int, int] | None, distance: int
+) -> bool:
+    if first is None or other is None:
+        return False
+    return other == (first[0], first[1] + distance, first[2])
 
 
 def is_chain(unit: Unit, graph: Graph, shapes: Shapes) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from archgraph.graph import Graph, Node
 from archgraph.module.classes import Plan
 from archgraph.module.names import is_plain
+from archgraph.module.origins import Names, Origins, Own
 from archgraph.module.units import Unit, joined, relative
 from archgraph.module.values import Shapes
 
@@ -38,6 +40,25 @@ class Network:
     """By path of a module that is not read by attributes: how."""
     sizes: dict[int, dict[str, str]] = field(default_factory=dict)
     """By identity of a plan: sizes of its inputs that need no argument, and what they are."""
+    frozen: Names = frozenset()
+    """Params that no class takes, since not all that depends on them could follow."""
+    lost: set[str | Own] = field(default_factory=set)
+    """Params that something did not follow, this time."""
+    followed: set[str] = field(default_factory=set)
+    """Paths of repeats whose number of copies is written, and of layers whose `when` is."""
+
+    @cached_property
+    def origins(self) -> Origins:
+        """What each number depends on."""
+        return Origins(self.graph, self.shapes, self.home)
+
+    def home(self, path: str) -> int | str:
+        """Return what all calls of a block that are one class have in common."""
+        return self._homes.get(path, path)
+
+    @cached_property
+    def _homes(self) -> Mapping[str, int]:
+        return {unit.path: id(plan) for unit, plan in self.plan_of.items()}
 
     def constructor(self, unit: Unit) -> Constructor:
         """Return what writes the class of a unit."""

@@ -19,6 +19,7 @@ from archgraph.module import text as python
 from archgraph.module.classes import choose_names, plan_classes
 from archgraph.module.constructor import Constructor
 from archgraph.module.flow import Calls, flow_of
+from archgraph.module.following import lost_in_structure
 from archgraph.module.forward import Forward
 from archgraph.module.names import RESERVED, Scope, class_name
 from archgraph.module.network import Network
@@ -108,8 +109,8 @@ class _Emitter:
 
     def emit(self) -> Emission:
         held = self._write()
-        self.network.sizes = spec_wide_sizes(self.plans, self.network)
-        if self.network.sizes:
+        while lost := self.network.lost | lost_in_structure(self.network, self.root):
+            self.network.frozen |= lost
             held = self._write()
         resets = Resets(self.network, self.root)
         body: list[str] = []
@@ -132,6 +133,14 @@ class _Emitter:
 
     def _write(self) -> list[list[str]]:
         """Return the statements of every constructor, inner classes first."""
+        self.network.sizes = {}
+        held = self._write_once()
+        self.network.sizes = spec_wide_sizes(self.plans, self.network)
+        return self._write_once() if self.network.sizes else held
+
+    def _write_once(self) -> list[list[str]]:
+        self.network.lost.clear()
+        self.network.followed.clear()
         self.network.done.clear()
         self.network.places.clear()
         held = []

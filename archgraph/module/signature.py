@@ -25,7 +25,8 @@ class Signature:
     def used(self) -> list[str]:
         """Return all names: sizes, extras, the block's own, those from around it."""
         given = self._numbers.given
-        names = [name for name in given if name in self._numbers.contexts]
+        taken = [name for name in given if given[name].source != "local"]
+        names = [name for name in taken if name in self._numbers.contexts]
         return sorted(names, key=lambda name: _ORDER.index(given[name].source))
 
     def positional(self) -> list[str]:

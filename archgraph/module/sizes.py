@@ -8,19 +8,18 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
-from archgraph.graph import Graph, Node
+from archgraph.graph import Node
 from archgraph.module import text as python
 from archgraph.module.columns import Column, Numbers
-from archgraph.module.expressions import divide, fits, names_in, substitute
+from archgraph.module.expressions import divide, elements, fits, names_in, substitute
+from archgraph.module.network import Network
+from archgraph.module.origins import OUTPUT_SIZE, moved_axes
 from archgraph.module.units import Layer, Part, Ref, Unit
-from archgraph.module.values import Shape, Shapes
+from archgraph.module.values import Shape
 
 __all__ = ["Sizes", "Texts"]
-
-_OUTPUT_SIZE: Final = ("out_features", "out_channels", "embedding_dim", "hidden_size")
-"""Arguments that are the size of the output's channel axis."""
 
 Texts: TypeAlias = tuple[tuple[str, ...], ...]
 """For each axis, the batch left out, the texts of its size, best first; none if it is not known."""
@@ -29,8 +28,9 @@ Texts: TypeAlias = tuple[tuple[str, ...], ...]
 class Sizes:
     """The texts of the sizes of all values in one class."""
 
-    def __init__(self, graph: Graph, shapes: Shapes, numbers: Numbers) -> None:
-        self._graph, self._shapes, self._numbers = graph, shapes, numbers
+    def __init__(self, network: Network, numbers: Numbers) -> None:
+        self._graph, self._shapes, self._numbers = network.graph, network.shapes, numbers
+        self._origins = network.origins
         self.of: dict[Ref, Texts] = {}
         """By value, as the full instance calls it."""
         self._merged: dict[tuple[str, str], Texts] = {}
@@ -50,7 +50,8 @@ class Sizes:
         candidates: list[str | None] = []
         for layer in layers[:1] if len(layers) == 1 else _differing(layers):
             candidates += self._candidates(layer.node, node, name)
-        return self._numbers.solve(column, values, candidates, name, as_float=as_float)
+        origins = column.origins(lambda part: self._origins.of_argument(part.node, name))
+        return self._numbers.solve(column, values, candidates, name, origins, as_float=as_float)
 
     def _candidates(self, node: Node, first: Node, name: str) -> list[str | None]:
         assert node.op is not None
@@ -103,7 +104,8 @@ class Sizes:
         right = [
             found
             for text in dict.fromkeys(candidates)
-            if (found := fits(column.text(text), sizes, column.numbers)) and names_in(found)
+            if (found := fits(self._numbers.text(column, text), sizes, column.numbers))
+            and names_in(found)
         ]
         if len(set(sizes)) == 1:
             right.append(str(sizes[0]))
@@ -111,6 +113,7 @@ class Sizes:
 
     def _output(self, column: Column) -> Texts:
         node = _node(column)
+        assert node.op is not None
         value = self._shapes[node.name]
         arguments = self._shapes.arguments[node.name]
         columns = [self._shapes[part.path].shape for part in column.parts]
@@ -118,15 +121,24 @@ class Sizes:
             return ()
         texts: list[tuple[str, ...]] = [()] * len(value.shape)
         before, shape = self._first_port(node)
-        name = next((name for name in _OUTPUT_SIZE if name in arguments), None)
+        name = next((name for name in OUTPUT_SIZE if name in arguments), None)
         last = value.channel_axis == len(value.shape)
-        if value.shape == shape and name is None:
+        moved = moved_axes(node, arguments, len(shape))
+        if value.shape == shape and name is None and moved is None:
             texts = list(before)
+        elif moved is not None and node.op.name != "Flatten":
+            for k, axes in moved.items():
+                if len(axes) == 1 and k < len(texts) and axes[0] < len(before):
+                    texts[k] = before[axes[0]]
         elif last and shape[: len(texts) - 1] == value.shape[:-1]:
             texts[:-1] = before[: len(texts) - 1]
-        elif node.op is not None and node.op.name == "Flatten":
+        elif node.op.name == "Flatten":
             texts = _flattened(before, node.op.get("start_dim"), len(texts))
-        if value.channel_axis is not None:
+        elif node.op.op.is_parameter:
+            spelt = dict(node.op.expressions).get("shape")
+            texts = [(text,) if text else () for text in elements(spelt, len(texts))]
+        stays = bool(shape) and (moved is None or node.op.name in ("Chunk", "Flatten"))
+        if value.channel_axis is not None and stays:
             place = value.channel_axis - 1
             texts[place] = before[place] if place < len(before) else texts[place]
             if texts[place] and shape[place] > value.shape[place] and name is None:

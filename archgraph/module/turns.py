@@ -8,7 +8,7 @@ from archgraph.graph import Node
 from archgraph.module import text as python
 from archgraph.module.expressions import names_in
 from archgraph.module.flow import LIST
-from archgraph.module.loops import Loop, LoopInput
+from archgraph.module.loops import Loop, LoopInput, slices
 from archgraph.module.units import Ref, Unit
 
 if TYPE_CHECKING:
@@ -106,6 +106,11 @@ class _Writer:
 
     def _tuple(self, given: LoopInput) -> str:
         texts = [self._forward.read(self._edges[ref]) for ref in given.refs]
+        items = [self._forward.lists.get(text) for text in texts]
+        for start, stop, text in reversed(slices(items)):
+            texts[start:stop] = [text]
+        if len(texts) == 1 and texts[0].startswith("*"):
+            return texts[0].removeprefix("*")
         return f"({', '.join(texts)})"
 
     @property
@@ -165,8 +170,14 @@ class _Writer:
                 continue
             elif ref in loop.given:
                 skipped = len(loop.start) if outs == features else 0
-                text = f"{outs}[{loop.given.index(ref) + skipped}]"
+                text = self._element(outs, loop.given.index(ref) + skipped, skipped)
             else:
-                text = f"{states}[{loop.states.index(ref)}]"
+                text = self._element(states, loop.states.index(ref), 0)
             forward.texts[self._node.name, k] = text
         forward.texts[self._node.name, LIST] = features
+
+    def _element(self, name: str, position: int, skipped: int) -> str:
+        """Return the text of an element of a list, and note where it is."""
+        text = f"{name}[{position}]"
+        self._forward.lists[text] = name, position, len(self._loop.given) + skipped
+        return text

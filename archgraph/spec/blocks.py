@@ -9,7 +9,7 @@ from archgraph.errors import Mark
 from archgraph.graph.instances import Instance, Member
 from archgraph.spec.draft import Draft
 from archgraph.spec.ends import read_ends
-from archgraph.spec.params import param_values
+from archgraph.spec.params import param_texts, param_values
 from archgraph.spec.scope import Bound, Scope
 from archgraph.spec.template import BlockCall, Template
 from archgraph.spec.values import Reading
@@ -57,6 +57,7 @@ def call_block(site: Site, draft: Draft, call: BlockCall) -> Bound:
         block=template.name,
         params=tuple((name, numbers[name]) for name in template.model.params if name in numbers),
         texts=call.texts,
+        defaults=tuple(param_texts(template.model.params)),
         inputs=_triples(zip(template.ports, readings, strict=True)),
         outputs=_triples(ends),
         members=tuple(members),

@@ -18,7 +18,8 @@ from archgraph.spec.ends import read_ends, read_initialisers, read_loss, read_st
 from archgraph.spec.expansion import Expansion
 from archgraph.spec.layers import read_layers
 from archgraph.spec.names import name_problem
-from archgraph.spec.params import param_values
+from archgraph.spec.origins import names_of
+from archgraph.spec.params import param_texts, param_values
 from archgraph.spec.scope import Scope
 from archgraph.spec.template import Template
 
@@ -88,7 +89,7 @@ def expand(
         init=init,
         about=spec.about,
         params=params,
-        instances=_whole(expansion, members, ends),
+        instances=_whole(expansion, members, ends, given),
     )
     return _with_warnings(graph, expansion.unused_blocks())
 
@@ -106,17 +107,21 @@ def _params(expansion: Expansion, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _whole(
-    expansion: Expansion, members: Sequence[Member], ends: Sequence[tuple[str, str]]
+    expansion: Expansion,
+    members: Sequence[Member],
+    ends: Sequence[tuple[str, str]],
+    given: Mapping[str, Any],
 ) -> dict[str, Instance]:
-    """Return the instances, if there are any but the network itself."""
-    if len(expansion.instances) == 1:
-        return {}
+    """Return the instances, the network itself first."""
+    params = {**expansion.spec.params, **given}
     root = replace(
         expansion.instances[""],
         inputs=tuple((name, name, 0) for name in expansion.spec.inputs),
         outputs=tuple((name, node, 0) for name, node in ends),
         members=tuple(members),
         about=expansion.spec.about,
+        texts=tuple((name, text) for name, text in param_texts(params) if names_of(text, params)),
+        decided=names_of(" ,".join(map(str, expansion.spec.init.values())), params),
     )
     return {**expansion.instances, "": root}
 

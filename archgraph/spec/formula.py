@@ -221,8 +221,14 @@ class _Formula:
     ) -> OpCall:
         """Keep the spec's own text of arguments that use names, for the source."""
         positional = [a.name for a in bound.op.arguments if not a.keyword_only]
+        pairs: list[tuple[str, ast.expr]]
         pairs = [*zip(positional, call.args, strict=False), *keywords.items()]
         texts = []
+        if bound.op.variadic is not None and call.args:
+            listed = ", ".join(map(self._source, call.args))
+            if any(n in self._names.numbers for item in call.args for n in names_in(item)):
+                texts.append((bound.op.variadic, f"({listed},)"))
+            pairs = [*keywords.items()]
         for name, node in pairs:
             if any(n in self._names.numbers for n in names_in(node)):
                 texts.append((name, self._source(node)))

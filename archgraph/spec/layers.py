@@ -18,6 +18,7 @@ from archgraph.spec.ends import read_initialisers
 from archgraph.spec.formula import read_formula
 from archgraph.spec.lower import lower_layer
 from archgraph.spec.names import name_problem
+from archgraph.spec.origins import deciding_names, names_of
 from archgraph.spec.scope import Bound, Path, Scope
 from archgraph.spec.template import BlockCall
 from archgraph.spec.values import Linear, Reading
@@ -89,11 +90,15 @@ def read_layers(scope: Scope, start: Reading | None) -> list[Member]:
 def _member(site: Site, bound: Bound) -> Member:
     when = None if site.model.when is None else str(site.model.when)
     reading = bound.reading or Reading("")
+    decided, wired = deciding_names(site.model, site.scope)
+    member = Member(site.name, "instance", when=when, decided=decided, wired=wired)
     if site.path in site.scope.expansion.instances:
-        return Member(site.name, "instance", when=when)
+        return member
     if reading.node == site.path:
-        return Member(site.name, "node", when=when)
-    return Member(site.name, "alias", (reading.node, reading.element), when)
+        return replace(member, kind="node")
+    repeat = names_of(str(site.model.repeat), site.scope.numbers)
+    decided = (*decided, *(name for name in repeat if name not in decided))
+    return replace(member, kind="alias", reads=(reading.node, reading.element), decided=decided)
 
 
 def _check_name(site: Site) -> None:

@@ -12,9 +12,10 @@ from archgraph.ops import catalogue
 from archgraph.ops.arguments import bind
 from archgraph.ops.op import Op
 from archgraph.spec.document import Document
+from archgraph.spec.template import REQUIRED
 from archgraph.spec.tree import Scalar
 
-__all__ = ["choose", "named_op", "param_values"]
+__all__ = ["choose", "named_op", "param_texts", "param_values"]
 
 Find = Callable[[str], Any]
 
@@ -99,6 +100,17 @@ def named_op(node: ast.expr, numbers: Mapping[str, Any], find: Find) -> Any:
         (first, *_) = problems
         raise ExpressionError.at(node, first.message, help=first.help, code=first.code)
     return call
+
+
+def param_texts(declared: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the text of each param that has a value, as an expression."""
+    return [(name, _text(raw)) for name, raw in declared.items() if raw != REQUIRED]
+
+
+def _text(raw: Any) -> str:
+    if isinstance(raw, list):
+        return f"[{', '.join(map(_text, raw))}]"
+    return str(raw)
 
 
 def choose(node: ast.expr, numbers: Mapping[str, Any]) -> ast.expr:

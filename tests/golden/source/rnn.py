@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 
 class Cell(nn.Module):
-    def __init__(self, *, width: int = 32) -> None:
+    def __init__(self, x_features: int, *, width: int = 32) -> None:
         super().__init__()
         self.W = nn.Linear(width, width, bias=False)
-        self.U = nn.Linear(8, width)
+        self.U = nn.Linear(x_features, width)
         self.out = nn.Tanh()
 
     def forward(self, h: Tensor, x: Tensor, t: int) -> Tensor:
@@ -24,7 +24,7 @@ class Rnn(nn.Module):
     def __init__(self, steps: int = 20, width: int = 32) -> None:
         super().__init__()
         self.steps = steps
-        self.h = Cell(width=width)
+        self.h = Cell(8, width=width)
         self.head = nn.Linear(width, 1)
 
     def forward(self, x: Tensor, h0: Tensor) -> Tensor:

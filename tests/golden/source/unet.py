@@ -55,6 +55,6 @@ class Unet(nn.Module):
         for down in self.enc:
             x = down(x)
             enc.append(x)
-        for up, across in zip(self.dec, (enc[2], enc[1], enc[0], stem), strict=True):
+        for up, across in zip(self.dec, (*reversed(enc[:-1]), stem), strict=True):
             x = up(x, across)
         return self.head(x)
