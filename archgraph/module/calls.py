@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from archgraph.module import text as python
-from archgraph.module.columns import Column
+from archgraph.module.columns import Column, Found
 from archgraph.module.expressions import names_in, substitute
-from archgraph.module.origins import Names
 from archgraph.module.sizes import Texts
 from archgraph.module.units import Unit
 
@@ -57,7 +56,7 @@ class InnerCalls:
             child.calls.asked.setdefault(name, set()).add((id(self._writer.plan), text))
         return text
 
-    def _origins(self, column: Column, child: Constructor, name: str) -> dict[Unit, Names]:
+    def _origins(self, column: Column, child: Constructor, name: str) -> Found:
         return column.origins(lambda part: child.numbers.origins(part, name))
 
     def _asked(self, column: Column, child: Constructor, name: str) -> tuple[list[Any], list[str]]:

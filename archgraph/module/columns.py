@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from archgraph.module import text as python
 from archgraph.module.classes import Plan
@@ -16,8 +16,11 @@ from archgraph.module.units import Part, Unit
 if TYPE_CHECKING:
     from archgraph.module.network import Network
 
-__all__ = ["Column", "Given", "Numbers", "UnsolvedError"]
+__all__ = ["Column", "Found", "Given", "Numbers", "UnsolvedError"]
 
+
+Found: TypeAlias = Sequence[tuple[Unit, Names]]
+"""What a number depends on in each place, with the instance of the class that it is in."""
 
 _LONG: Final = 60
 """Longest text of a param that a constructor computes from others."""
@@ -46,12 +49,10 @@ class Column:
         """The part that stands for all."""
         return self.parts[0]
 
-    def origins(self, of: Callable[[Any], Names]) -> dict[Unit, Names]:
-        """Return by unit what a number of its parts depends on, given that of one part."""
-        found: dict[Unit, Names] = {}
-        for part, unit in zip(self.parts, self.units, strict=True):
-            found[unit] = found.get(unit, frozenset()) | of(part)
-        return found
+    def origins(self, of: Callable[[Any], Names]) -> Found:
+        """Return what a number of each part depends on, given that of one part."""
+        pairs = zip(self.units, self.parts, strict=True)
+        return list(dict.fromkeys((unit, of(part)) for unit, part in pairs))
 
     def inside(self, k: int) -> Column:
         """Return the column of part `k` of units."""
@@ -180,7 +181,7 @@ class Numbers:
         values: Sequence[Any],
         candidates: Iterable[str | None],
         name: str,
-        origins: Mapping[Unit, Names],
+        origins: Found,
         *,
         as_float: bool = False,
     ) -> str:
@@ -193,7 +194,7 @@ class Numbers:
             values: One for each.
             candidates: Texts to try, best first.
             name: What the number is called if it has to be an argument of its own.
-            origins: By unit: what the number depends on.
+            origins: What the number depends on, with the unit that it is in, once or more often.
             as_float: Whether what uses it takes a float.
 
         Raises:
@@ -209,7 +210,7 @@ class Numbers:
         by_unit: dict[Unit, list[Any]] = {}
         for unit, value in zip(column.units, values, strict=True):
             by_unit.setdefault(unit, []).append(value)
-        everything = frozenset[str | Own | Copy]().union(*origins.values())
+        everything = frozenset[str | Own | Copy]().union(*(names for _, names in origins))
         if column.forced and column.turn == "i":
             tuples = {unit: tuple(found) for unit, found in by_unit.items()}
             self._network.lost |= self._without_copies(everything)
@@ -226,7 +227,7 @@ class Numbers:
         """Return a text as `solve` does, without using it; None if it were one of its own."""
         values = [_plain(value, as_float=False) for value in values]
         spelt = [self.text(column, text) for text in dict.fromkeys(candidates) if text]
-        found = self._spelt(column, values, spelt, {})
+        found = self._spelt(column, values, spelt, ())
         return None if found is None else found[0]
 
     def _extra(
@@ -234,12 +235,13 @@ class Numbers:
         values: Mapping[Unit, Any],
         spelt: Sequence[str],
         name: str,
-        origins: Mapping[Unit, Names],
+        origins: Found,
     ) -> str:
         chosen = self.add(name, "extra", values)
         for unit, value in values.items():
-            before = self.given[chosen].origins.get(unit, frozenset())
-            self.given[chosen].origins[unit] = before | origins.get(unit, frozenset())
+            known = self.given[chosen].origins
+            found = (names for other, names in origins if other is unit)
+            known[unit] = known.get(unit, frozenset[str | Own | Copy]()).union(*found)
             # What the class cannot say, its caller may: the texts of a group or a repeat are those
             # of the scope around it.
             text = next((t for t in spelt if fits(t, [value], [unit.numbers])), None)
@@ -252,7 +254,7 @@ class Numbers:
         column: Column,
         values: Sequence[Any],
         candidates: Sequence[str],
-        origins: Mapping[Unit, Names],
+        origins: Found,
     ) -> tuple[str, set[str | Own]] | None:
         """Return the text that follows best, and the params that it does not follow."""
         constant = all(_same(value, values[0]) for value in values)
@@ -273,7 +275,7 @@ class Numbers:
             lost = self._lost(column, text, origins, self._is_settled(column, values, candidates))
             return best if best is not None and len(best[1]) <= len(lost) else (text, lost)
         if best is None and (line := fit_line(values, column.numbers)) is not None:
-            everything = frozenset[str | Own | Copy]().union(*origins.values())
+            everything = frozenset[str | Own | Copy]().union(*(names for _, names in origins))
             return line, self._without_copies(everything)
         return best
 
@@ -283,12 +285,14 @@ class Numbers:
         self,
         column: Column,
         text: str,
-        origins: Mapping[Unit, Names],
+        origins: Found,
         settled: bool = False,
     ) -> set[str | Own]:
         """Return the params that a number depends on and its text does not, or otherwise."""
         lost: set[str | Own] = set()
-        for unit, wanted in origins.items():
+        if "i" in names_in(text):  # what the copies depend on is one function of `i`
+            origins = _together(origins)
+        for unit, wanted in origins:
             copies = {origin for origin in wanted if isinstance(origin, Copy)}
             found = frozenset[str | Own | Copy]().union(
                 *(copies if n == "i" else self.origins(unit, n) for n in names_in(text))
@@ -299,9 +303,9 @@ class Numbers:
                 lost |= self._without_copies(copies - found) - found
         return lost
 
-    def lose(self, origins: Mapping[Unit, Names]) -> None:
+    def lose(self, origins: Found) -> None:
         """Note that something in the class does not follow what it depends on."""
-        for names in origins.values():
+        for _, names in origins:
             self._network.lost |= self._without_copies(names)
 
     def origins(self, unit: Unit, name: str) -> Names:
@@ -333,6 +337,13 @@ class Numbers:
         further = [{**column.numbers[0], "i": i} for i in (*range(last, last + 4), 2 * last + 5)]
         same = [values[0]] * len(further)
         return any("i" in names_in(t) and fits(t, same, further) for t in candidates)
+
+
+def _together(origins: Found) -> Found:
+    found: dict[Unit, Names] = {}
+    for unit, names in origins:
+        found[unit] = found.get(unit, frozenset()) | names
+    return list(found.items())
 
 
 def _plain(value: Any, *, as_float: bool) -> Any:

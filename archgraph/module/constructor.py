@@ -188,7 +188,7 @@ class Constructor:
         there = [name in self._parts[unit] for unit in self.plan.units]
         condition = self.plan.optional[name]
         of_text = self.network.origins.of_text
-        origins = {unit: of_text(unit.path, condition) for unit in units.units}
+        origins = [(unit, of_text(unit.path, condition)) for unit in units.units]
         self.network.followed.update(joined(unit.path, name) for unit in units.units)
         if text is None:
             self.optional[part.path] = self.used.text(units, there, [condition], name, origins)

@@ -151,7 +151,7 @@ class Copies:
         of_count = self._writer.network.origins.of_count
         repeats = self._repeats
         spelt = [unit.instance.count for unit in repeats]
-        origins = self._column.origins(lambda u: of_count(u.path)) if repeats else {}
+        origins = self._column.origins(lambda u: of_count(u.path)) if repeats else ()
         return self._writer.numbers.solve(self._column, self._counts, spelt, "n", origins)
 
     def _spelt_count(self) -> str:

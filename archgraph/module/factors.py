@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from archgraph.graph import Edge, Node
 from archgraph.module import text as python
 from archgraph.module.classes import free_arguments
-from archgraph.module.columns import Column
+from archgraph.module.columns import Column, Found
 from archgraph.module.expressions import elements, names_in, substitute
 from archgraph.module.names import attribute
 from archgraph.module.origins import Names
-from archgraph.module.units import Layer, Unit, relative
+from archgraph.module.units import Layer, relative
 
 if TYPE_CHECKING:
     from archgraph.module.constructor import Constructor
@@ -61,7 +61,7 @@ class Factors:
         values: Sequence[Any],
         candidates: Iterable[str | None],
         name: str,
-        origins: Mapping[Unit, Names],
+        origins: Found,
         *,
         as_float: bool = False,
     ) -> str:

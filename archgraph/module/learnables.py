@@ -87,7 +87,7 @@ class Learnables:
         spelt = [edge.scale.text for edge in edges]
         of_scale = self._writer.network.origins.of_scale
         pairs = zip(column.units, edges, strict=True)
-        origins = {unit: of_scale(edge) for unit, edge in pairs}
+        origins = [(unit, of_scale(edge)) for unit, edge in pairs]
         return self._writer.numbers.solve(column, values, spelt, name, origins, as_float=True)
 
     def _vector(self, column: Column, name: str, edges: Sequence[Edge]) -> str:
@@ -117,6 +117,6 @@ class Learnables:
         sizes = [value.channels for value in values]
         axis_of = writer.network.origins.axis
         pairs = zip(column.units, edges, strict=True)
-        origins = {unit: axis_of((e.source, e.element), axis - 1) for unit, e in pairs}
+        origins = [(unit, axis_of((e.source, e.element), axis - 1)) for unit, e in pairs]
         size = writer.numbers.solve(column, sizes, candidates, "channels", origins)
         return [size, *("1" for _ in values[0].shape[axis:])]
