@@ -30,9 +30,14 @@ class InnerCalls:
         """Return the text that makes an instance of a class: `Bottleneck(256, 64)`."""
         child = self._writer.network.constructor(part)
         texts = [self._passed(column, child, name) for name in child.signature.positional()]
+        by_position = True
         for name, default in child.signature.keywords().items():
             text = self._passed(column, child, name)
-            if text != default:
+            # `Projection(in_channels, c, stride)` needs no name for what is called the same.
+            by_position &= text == name and child.numbers.given[name].source == "own"
+            if by_position:
+                texts.append(text)
+            elif text != default:
                 texts.append(f"{name}={text}")
         self.extra[part.path] = [
             self._writer.used.text(

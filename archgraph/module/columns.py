@@ -16,7 +16,7 @@ from archgraph.module.units import Part, Unit
 if TYPE_CHECKING:
     from archgraph.module.network import Network
 
-__all__ = ["Column", "Found", "Given", "Numbers", "UnsolvedError"]
+__all__ = ["Column", "Found", "Given", "Numbers", "UnsolvedError", "plain_value"]
 
 
 Found: TypeAlias = Sequence[tuple[Unit, Names]]
@@ -200,7 +200,7 @@ class Numbers:
         Raises:
             UnsolvedError: it differs between the copies of a repeat, and nothing says how.
         """
-        values = [_plain(value, as_float=as_float) for value in values]
+        values = [plain_value(value, as_float=as_float) for value in values]
         spelt = [self.text(column, text) for text in dict.fromkeys(candidates) if text]
         found = self._spelt(column, values, spelt, origins)
         if found is not None:
@@ -225,7 +225,7 @@ class Numbers:
         self, column: Column, values: Sequence[Any], candidates: Iterable[str | None]
     ) -> str | None:
         """Return a text as `solve` does, without using it; None if it were one of its own."""
-        values = [_plain(value, as_float=False) for value in values]
+        values = [plain_value(value, as_float=False) for value in values]
         spelt = [self.text(column, text) for text in dict.fromkeys(candidates) if text]
         found = self._spelt(column, values, spelt, ())
         return None if found is None else found[0]
@@ -346,7 +346,8 @@ def _together(origins: Found) -> Found:
     return list(found.items())
 
 
-def _plain(value: Any, *, as_float: bool) -> Any:
+def plain_value(value: Any, *, as_float: bool = False) -> Any:
+    """Return a number of a spec as Python code has it."""
     if isinstance(value, Fraction):
         value = value.numerator if value.denominator == 1 else float(value)
     if isinstance(value, list):

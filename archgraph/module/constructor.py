@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from typing import Any, TypeGuard
 
+from torch import nn
+
 from archgraph.graph import Node
 from archgraph.module import text as python
 from archgraph.module.calls import InnerCalls
@@ -96,6 +98,7 @@ class Constructor:
         if self.base == "nn.Sequential" and self.network.places[self.unit.module] == "index":
             texts = [text for part in self.unit.parts if (text := self._member(part))]
             return [python.call("super().__init__", texts)]
+        self._place_holders()
         self._survey()
         statements = [line for part in self.unit.parts for line in self._statements(part)]
         return ["super().__init__()", *statements]
@@ -328,18 +331,39 @@ class Constructor:
         above = [".".join(names[:i]) for i in range(1, len(names))]
         new = [p for p in above if p not in self._made]
         self._made.update(new, [path])
-        return [*(self._assign(p, "nn.Module()") for p in new), self._assign(path, value)]
+        holders = [self._assign(p, f"nn.{self._holder(p)}()") for p in new]
+        return [*holders, self._assign(path, value)]
+
+    def _holder(self, path: str) -> str:
+        """Return the class of what holds the layers below a path, if nothing else does."""
+        found = self.network.places.get(joined(self.unit.module, path)) == "dict"
+        return "ModuleDict" if found else "Module"
+
+    def _place_holders(self) -> None:
+        """Note which paths inside the class are read by key, since a name there is no attribute."""
+        inside: dict[str, list[str]] = {}
+        for part in self.unit.parts:
+            if _holds(part):
+                *above, last = relative(part.module, self.unit.module).split(".")
+                for k, name in enumerate([*above, last][1:]):
+                    inside.setdefault(".".join(above[: k + 1]), []).append(name)
+        for path, found in inside.items():
+            names = list(dict.fromkeys(found))
+            taken = set(names) & {*dir(nn.ModuleDict)}
+            if not all(map(is_plain, names)) and not is_counted(names) and not taken:
+                self.network.places.setdefault(joined(self.unit.module, path), "dict")
 
     def _assign(self, path: str, value: str) -> str:
         parent, _, name = path.rpartition(".")
         place = joined(self.unit.module, parent)
         holder = self.reference(place)
+        parameter = value.startswith("nn.Parameter(")
+        if self.network.places.get(place) == "dict" and not parameter:
+            return f'{holder}["{name}"] = {value}'
         if is_plain(name):
             return f"{holder}.{name} = {value}"
-        if value.startswith("nn.Parameter("):
+        if parameter:
             return f'{holder}.register_parameter("{name}", {value})'
-        if self.network.places.get(place) == "dict":
-            return f'{holder}["{name}"] = {value}'
         return f'{holder}.add_module("{name}", {value})'
 
     def reference(self, path: str) -> str:

@@ -175,6 +175,8 @@ def substitute(text: str, replacements: Mapping[str, str]) -> str:
         ('4 * (2 * c)', 'c * 2 ** (n - 1)')
         >>> substitute("c * 2**(i + 1)", {"i": "i - 1"}), substitute("4 * w", {"w": "64"})
         ('c * 2**i', '256')
+        >>> substitute("2 if up and level > 0 else 1", {"up": "True"})
+        '2 if level > 0 else 1'
     """
     if not set(names_in(text)) & set(replacements):
         return text
@@ -246,6 +248,34 @@ class _Folding(ast.NodeTransformer):
         self.generic_visit(node)
         if isinstance(node.test, ast.Constant):
             return node.body if node.test.value else node.orelse
+        return node
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
+        self.generic_visit(node)
+        ends = isinstance(node.op, ast.Or)  # the value that decides it
+        left = []
+        for value in node.values:
+            if not isinstance(value, ast.Constant):
+                left.append(value)
+            elif bool(value.value) is ends:
+                left.append(value)
+                break
+        if not left:
+            return node.values[-1]
+        return left[0] if len(left) == 1 else ast.BoolOp(node.op, left)
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        self.generic_visit(node)
+        if isinstance(node.op, ast.Not) and isinstance(node.operand, ast.Constant):
+            return ast.Constant(not node.operand.value)
+        return node
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        self.generic_visit(node)
+        index = _whole(node.slice)
+        if isinstance(node.value, ast.Tuple | ast.List) and index is not None:
+            items = node.value.elts
+            return items[index] if -len(items) <= index < len(items) else node
         return node
 
     def visit_Compare(self, node: ast.Compare) -> ast.expr:

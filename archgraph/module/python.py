@@ -281,7 +281,7 @@ def _definition(name: str, arguments: list[str], result: str) -> list[str]:
 
 
 def _reset(statements: list[str]) -> list[str]:
-    lines = ["    def reset_parameters(self) -> None:", '        """Start the weights anew."""']
+    lines = ["    def reset_parameters(self) -> None:"]
     for statement in statements:
         inner = statement.lstrip()
         indent = 8 + len(statement) - len(inner)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from typing import Any
 
+from archgraph.expression import evaluate
 from archgraph.module import text as python
 from archgraph.module.classes import Plan
-from archgraph.module.columns import Numbers
-from archgraph.module.expressions import substitute
+from archgraph.module.columns import Numbers, plain_value
+from archgraph.module.expressions import names_in, substitute
 from archgraph.module.network import Network
 
 __all__ = ["Signature", "annotation", "spec_wide_sizes"]
@@ -73,7 +74,13 @@ class Signature:
         return self._numbers.given[name].source == "outer" and name in self._params and name != "i"
 
     def _usual(self, name: str) -> str | None:
-        """Return the value that calls leave out, else the more common one of a flag, else None."""
+        """Return a param's default: as the block declares it, else the one that calls leave out.
+
+        A flag without one has its more common value; None if there is none.
+        """
+        declared = self._declared(name)
+        if declared is not None:
+            return declared
         values, left_out = [], []
         for unit in self._plan.units:
             value = self._numbers.known[unit][name]
@@ -86,6 +93,16 @@ class Signature:
         flags = [value for value in values if isinstance(value, bool)]
         both = len(flags) == len(values) and len(set(flags)) > 1
         return self._literal(name, max(flags, key=flags.count)) if both else None
+
+    def _declared(self, name: str) -> str | None:
+        text = dict(self._plan.full.instance.defaults).get(name)
+        if text is None or names_in(text):
+            return None
+        value = evaluate(text, {})
+        value = plain_value(value)
+        as_float = self._numbers.contexts[name]
+        same = annotation(value, as_float=as_float) == self.annotation(name)
+        return self._literal(name, value) if same else None
 
     def _literal(self, name: str, value: Any) -> str:
         return python.literal(float(value) if self.annotation(name) == "float" else value)

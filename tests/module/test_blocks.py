@@ -107,6 +107,47 @@ def test_source_is_as_short_as_a_person_would_write_it(name, most):
     assert len(text.splitlines()) <= most
 
 
+def test_source_of_the_resnet_family_is_short():
+    assert len(source(load("resnet")).splitlines()) <= 85
+
+
+def test_layers_whose_names_are_no_attributes_are_read_by_key():
+    text = source(
+        parse(
+            """
+archgraph: 1
+inputs: {x: [3, 8, 8]}
+layers: {y.0: "Conv2d(4, 1)", y.a: BatchNorm2d, y.1: ReLU, out: ReLU}
+""",
+            file="keys.yaml",
+        )
+    )
+    assert 'y_1 = self.y["1"](self.y["a"](self.y["0"](x)))' in text
+    assert "get_submodule" not in text
+
+
+def test_a_block_declares_its_defaults():
+    text = source(
+        parse(
+            """
+archgraph: 1
+params: {down: true}
+inputs: {x: [3, 8, 8]}
+blocks:
+  rung:
+    params: {c: required, level: 0, k: 3}
+    layers:
+      conv: Conv2d(c, k, stride=2 if down and level > 0 else 1, padding=k // 2)
+      act: ReLU
+layers: {a: rung(4), b: "rung(4, 1)", c: "rung(4, k=5)"}
+""",
+            file="rungs.yaml",
+        )
+    )
+    assert "in_channels: int, c: int, level: int = 0, k: int = 3" in text
+    assert "self.b = Rung(4, 4, level=1, down=down)" in text
+
+
 @pytest.mark.parametrize("name", ["rnn", "densenet_block", "rezero"])
 def test_source_of_sketches_is_as_stored(name):
     assert_golden(f"source/{name}.py", source(sketch(name)))

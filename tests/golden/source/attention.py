@@ -27,7 +27,6 @@ class ClassTokenAttention(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start the weights anew."""
         for layer in (self.c_attn, self.get_submodule("0")):
             nn.init.normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)

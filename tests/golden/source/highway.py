@@ -24,7 +24,6 @@ class Highway(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start the weights anew."""
         for layer in (self.t1, self.t2, self.t3):
             nn.init.constant_(layer.bias, -2.0)
 

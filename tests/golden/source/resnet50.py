@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class Projection(nn.Sequential):
-    def __init__(self, in_channels: int, c: int, stride: int) -> None:
+    def __init__(self, in_channels: int, c: int, stride: int = 1) -> None:
         super().__init__(nn.Conv2d(in_channels, c, 1, stride=stride, bias=False), nn.BatchNorm2d(c))
 
 
