@@ -105,6 +105,8 @@ class _Emitter:
         self.bindings: dict[str, Callable[..., Any]] = {}
         self.binders: dict[str, str] = {}
         self._names: dict[int, str] = {}
+        self._imported: dict[str, str] = dict.fromkeys(self.classes.values(), "")
+        """By name of a class: the module that it is imported from; empty for those made here."""
         self.network = Network(graph, shapes, plan_of, self.classes, self._name_of)
 
     def emit(self) -> Emission:
@@ -181,8 +183,12 @@ class _Emitter:
         name = getattr(function, "__name__", "")
         module = home(function)
         if module is not None and name not in RESERVED | {self.class_name}:
-            self.imports.setdefault(module, set()).add(name)
-            return name
+            chosen, number = name, 2
+            while self._imported.setdefault(chosen, module) != module:
+                chosen, number = f"{name}{number}", number + 1
+            spelt = name if chosen == name else f"{name} as {chosen}"
+            self.imports.setdefault(module, set()).add(spelt)
+            return chosen
         stem = name if name.isidentifier() else f"{node.name}_function"
         stem = f"{node.name}_module" if isinstance(function, nn.Module) else stem
         chosen = self.globals.choose(stem)
@@ -240,7 +246,8 @@ class _Emitter:
 
     def _forward(self, constructor: Constructor) -> list[str]:
         unit = constructor.unit
-        used = {*self.bindings, *(name for names in self.imports.values() for name in names)}
+        imported = (name for names in self.imports.values() for name in names)
+        used = {*self.bindings, *(name.rpartition(" as ")[2] for name in imported)}
         extra = constructor.used.arguments
         forward = Forward(
             flow_of(unit, self.graph, self.shapes),

@@ -237,6 +237,61 @@ layers:
 init: {weight: xavier_normal(gain=0.5), bias: 0}
 tie: {b.fc1.weight: a.fc1.weight}
 """,
+    "branches": """
+params: {widths: [4, 6], depth: 2, heads: 2}
+inputs: {x: [5, 4]}
+blocks:
+  inner:
+    params: {w: required, gate: false}
+    inputs: [a, b]
+    outputs: {main: out, side: g}
+    layers:
+      fa: Linear(w)(a)
+      fb: Linear(w)(b)
+      g: Sigmoid()(fa)
+      out: {op: fb*g + fa, when: gate}
+  outer:
+    params: {w: required, n: 1}
+    layers:
+      first: inner(w)(input, input)
+      rest:
+        op: inner(w, gate=i > 0)(rest[i - 1].main if i > 0 else first.main, first.side)
+        repeat: n
+      out: rest + first
+layers:
+  stages: {op: "outer(widths[i], depth)", repeat: 2}
+  h: {op: "Linear(widths[1])", repeat: depth, connect: add}
+  mixer: mix(stages, h, learn(1/2))
+  out: Linear(3)
+""",
+    "growing": """
+params: {growth: 3, n: 3, scale: 0.5, act: ReLU, wide: true}
+inputs: {x: [4, 8, 8]}
+blocks:
+  dense:
+    params: {k: growth, layers: n}
+    layers:
+      grow:
+        layers: {norm: BatchNorm2d, act: act(), conv: "Conv2d(k, 3, padding=1)"}
+        repeat: layers
+        connect: concat
+      squeeze: Conv2d(cin // 2, 1)
+  res:
+    params: {c: required, e: 2}
+    layers:
+      up: Conv2d(c*e, 1)
+      act: act()
+      down: Conv2d(c, 1)
+      out: scale*input + learn(0.1, name='alpha')*down
+layers:
+  d1: dense()
+  d2: {op: "dense(2*growth, n - 1)", when: wide}
+  p: Conv2d(8, 1)
+  body: {op: "res(8, i + 1)", repeat: n, names: "r{n}"}
+  again: {op: "Conv2d(8, 1)", repeat: 2, share: true}
+  flat: Flatten()
+  fc: Linear(2)
+""",
     "lost": """
 about: Sizes that no text explains; a repeat whose copies differ in what nothing says.
 inputs: {x: [6]}

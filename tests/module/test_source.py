@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import random
 import subprocess
 import sys
@@ -221,3 +222,16 @@ def test_awkward_names_run_alone(tmp_path):
     network = compile(builder.build())
     for name in ("class", "0", "a.b.0", "nn", "self", "l", "Tensor", "print"):
         assert isinstance(network.get_submodule(name), nn.Linear)
+
+
+def test_two_callables_of_one_name_are_both_imported(tmp_path, monkeypatch):
+    builder = GraphBuilder("twins")
+    value = builder.input("x", (3,))
+    monkeypatch.syspath_prepend(tmp_path)
+    for factor, module in ((2, "first_of_twins"), (3, "second_of_twins")):
+        text = f"def scaled(x):\n    return {factor} * x\n"
+        (tmp_path / f"{module}.py").write_text(text, encoding="utf-8")
+        value = builder.layer(module, importlib.import_module(module).scaled, [value])
+    graph = builder.build()
+    assert "from second_of_twins import scaled as scaled2\n" in source(graph)
+    torch.testing.assert_close(compile(graph)(torch.ones(2, 3)), torch.full((2, 3), 6.0))
