@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from archgraph.expression import ExpressionError, names_in, parse
-from archgraph.ops.op import Op
+from archgraph.ops.op import Op, OpCall
 from archgraph.spec.template import Template
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _op_names(formula: ast.expr, scope: Scope) -> set[str]:
 
 
 def _is_op(name: str, scope: Scope) -> bool:
-    return isinstance(scope.numbers.get(name), Op | Template)
+    return isinstance(scope.numbers.get(name), Op | OpCall | Template)
 
 
 def _read_parts(formula: ast.expr) -> list[ast.expr]:
