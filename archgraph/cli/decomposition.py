@@ -14,6 +14,7 @@ from archgraph.cli.progress import progress
 from archgraph.cli.specs import load_spec
 from archgraph.errors import UsageError
 from archgraph.graph import Graph
+from archgraph.paths.enumerate import Path
 from archgraph.paths.walk import walk
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _print(graph: Graph, result: Decomposition, arguments: argparse.Namespace) -
     if result.headline is not None:
         say(_numbers(result.headline))
     if not _print_folded(graph, result, arguments):
-        _print_parts(graph, result, arguments.limit)
+        _print_parts(graph, result, arguments.of, arguments.limit)
     for (one, other), cosine in result.cosines.items():
         verdict = "they conflict" if cosine < 0 else "they agree"
         say(f"the cosine between '{one}' and '{other}' is {cosine:.3f}: {verdict}")
@@ -195,26 +196,34 @@ def _print_folded(graph: Graph, result: Decomposition, arguments: argparse.Names
     return True
 
 
-def _print_parts(graph: Graph, result: Decomposition, limit: int) -> None:
+def _print_parts(graph: Graph, result: Decomposition, of: str, limit: int) -> None:
     largest = sorted(result.parts, key=lambda part: -abs(part.share or 0))[:limit]
     graded = any(part.paths is not None for part in largest)
     if graded:
         largest.sort(key=lambda part: part.key)
     columns = [result.by, *(["paths"] if graded else []), "norm", "share"]
-    print_table(columns, [_cells(part, graded) for part in largest], right=columns[1:])
+    keys = _keys(graph, largest, result.wrt, of)
+    cells = [_cells(key, part, graded) for key, part in zip(keys, largest, strict=True)]
+    print_table(columns, cells, right=columns[1:])
     if len(largest) < len(result.parts):
         say(f"{len(largest)} of {len(result.parts)} parts; --limit N lists more")
 
 
-def _path(edges: Sequence[str]) -> str:
-    """Return a path as its nodes; of parallel edges, which one it takes."""
-    ends = [edge.split("->") for edge in edges]
-    first = ends[0][0] if ends else ""
-    return " → ".join([first, *("->".join(targets) for _, *targets in ends)])
+def _keys(graph: Graph, parts: Sequence[Part], wrt: str, of: str) -> list[str]:
+    """Return what parts are called: paths as `paths` writes them, long ones by their blocks."""
+    from archgraph.paths.fold import Folding
+    from archgraph.paths.view import view
+
+    if not any(isinstance(part.key, tuple) for part in parts):
+        return [str(part.key) for part in parts]
+    seen = view(graph, "op", wrt, of)
+    hops = {hop.id: i for i, hop in enumerate(seen.arrays.hops)}
+    keys = [part.key for part in parts if isinstance(part.key, tuple)]
+    taken = [Path(seen.arrays, tuple(hops[edge] for edge in key)) for key in keys]
+    return Folding(seen).texts(taken)
 
 
-def _cells(part: Part, graded: bool) -> list[str]:
-    key = _path(part.key) if isinstance(part.key, tuple) else str(part.key)
+def _cells(key: str, part: Part, graded: bool) -> list[str]:
     share = "" if part.share is None else _percent(part.share)
     count = part.paths or 0
     paths = f"{count:,}" if count < 10**12 else f"2^{count.bit_length() - 1}…"

@@ -55,18 +55,19 @@ class Folding:
     def texts(self, paths: Sequence[Path]) -> list[str]:
         """Return paths of this view, the short ones written out.
 
-        Where several would look alike, it is added by which nodes they differ.
+        Where several would look alike, it is added by which nodes, or which of parallel edges, they
+        differ.
         """
         texts = [self._text(path) for path in paths]
         alike: dict[str, list[Path]] = {}
         for path, text in zip(paths, texts, strict=True):
             alike.setdefault(text, []).append(path)
         shared = {
-            text: frozenset.intersection(*(frozenset(path.nodes) for path in group))
+            text: frozenset.intersection(*(frozenset(_passed(path)) for path in group))
             for text, group in alike.items()
         }
         own = [
-            [name for name in path.nodes if name not in shared[text]]
+            [name for name in _passed(path) if name not in shared[text]]
             for path, text in zip(paths, texts, strict=True)
         ]
         return [
@@ -142,6 +143,11 @@ class Folding:
         every = self._parts.get(unit, set())
         some = tuple(sorted(taken)) if taken < every else ()
         return _Visit(repeat, unit, self._copies.get(unit, 0), skipped and not taken, some)
+
+
+def _passed(path: Path) -> list[str]:
+    """Return the names of a path's nodes, and of its edges that have others beside them."""
+    return [*path.nodes, *(edge.id for edge in path.edges if "#" in edge.id)]
 
 
 def _write(run: list[_Visit]) -> str:

@@ -71,6 +71,15 @@ def test_the_heaviest_of_too_many(capsys, monkeypatch):
     assert "2 of 256 paths: no other has a larger norm" in text
 
 
+def test_long_paths_are_folded_by_their_blocks(capsys):
+    arguments = (*RESNET, "--by", "path", "--top", 1, "--budget", 300)
+    text = run(capsys, *arguments)
+    assert re.search(r" conv1 → bn1 → relu → maxpool → \(?layer1\.0", text)
+    assert "layer1.0.bn2" not in text
+    short = run(capsys, "residual", "--wrt", "x1", "--by", "path", "--of", "x5")
+    assert " x1 → x3 → x5 " in short
+
+
 def test_a_degree_for_any_edge(capsys):
     found = as_json(capsys, "residual", "--wrt", "x1", "--degree", "x1->x3=2", "--degree", "*F4=1")
     assert found["by"] == "degree"

@@ -1,3 +1,4 @@
+from archgraph.graph import GraphBuilder, Scale, Term
 from archgraph.paths import iter_paths, rank_paths
 from archgraph.paths.fold import MAX_NODES, Folding
 from archgraph.paths.view import view
@@ -60,3 +61,14 @@ def test_a_graph_without_blocks_is_written_out():
     seen = view(residual_graph(20), "op", "x")
     (path,) = rank_paths(seen.arrays, k=1)
     assert Folding(seen).texts([path]) == [str(path)]
+
+
+def test_parallel_edges_are_told_apart():
+    b = GraphBuilder("parallel")
+    b.input("x", (2,))
+    b.layer("y", None, ["x", Term("x", Scale(2))])
+    seen = view(b.build(), "op", "x")
+    assert Folding(seen).texts(list(iter_paths(seen.arrays))) == [
+        "x → y → L",
+        "x → y → L, by x->y#1",
+    ]
