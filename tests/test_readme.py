@@ -71,7 +71,7 @@ def test_python(document, text):
 
 
 def test_every_verb_is_in_the_table():
-    from archgraph.cli.arguments import _build
+    from archgraph.cli.arguments import build_parser
 
-    for verb in _build().get_default("verbs"):
+    for verb in build_parser().get_default("verbs"):
         assert re.search(rf"^\|.*`{verb}[ `]", README.text, flags=re.M), verb
