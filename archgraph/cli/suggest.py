@@ -135,6 +135,7 @@ def _print_advice(advice: Advice) -> None:
     if advice.flat:
         say("nothing needs mending: that is within a factor of 10")
         return
+    say(f"  needs mending: {before.trouble}")
     if not advice.suggestions:
         say(f"none of the {advice.tried} changes that were predicted would help")
         return
@@ -147,7 +148,10 @@ def _print_advice(advice: Advice) -> None:
         say(f"{number}. {suggestion.title}" + ("" if after.flat else " (not enough by itself)"))
         say(f"   {suggestion.why}")
         say(f"   ∂L/∂weight {_short(before)} → {_short(after)}{_values(before, after)}")
-        say(f"   E‖∂L/∂{after.start}‖² {before.energy:.2g} → {after.energy:.2g}")
+        say(
+            f"   E‖∂L/∂{after.start}‖² {before.energy:.2g} → {after.energy:.2g}; mean squares of "
+            f"outputs {_range(before)} → {_range(after)}"
+        )
         _print_diff(suggestion.diff)
 
 
@@ -156,6 +160,10 @@ def _values(before: Effect, after: Effect) -> str:
     if before.values is None or after.values is None:
         return ""
     return f"; ∂L/∂output {before.values:.2g} → {after.values:.2g}"
+
+
+def _range(effect: Effect) -> str:
+    return f"{effect.smallest:.2g}…{effect.largest:.2g}"
 
 
 def _print_answer(answer: Answer) -> None:

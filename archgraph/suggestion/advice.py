@@ -61,7 +61,7 @@ class Advice:
 
     @property
     def flat(self) -> bool:
-        """Whether nothing needs mending: the first layer's gradient is the last's within ten."""
+        """Whether nothing needs mending; see `Effect.trouble`."""
         return self.before.flat
 
     def to_dict(self) -> dict[str, Any]:

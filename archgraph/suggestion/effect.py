@@ -18,6 +18,9 @@ FLAT: Final = 10.0
 """The first layer's gradient, per element, is that of the last within this factor: it is flat."""
 _SANE: Final = 100.0
 """Values whose mean square is within this factor of 1 are of a sane size."""
+_WILD: Final = 1e6
+"""Values whose mean square is beyond this factor of 1 are in trouble, in float16 too; and so is a
+network of which one end's values have a gradient larger than the other's by its square root."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +44,7 @@ class Effect:
     energy_error: float | None
     smallest: float
     largest: float
-    """Mean squares of the outputs of the weight layers, the smallest and the largest."""
+    """Mean squares of the outputs of the weight layers, the smallest above 0 and the largest."""
     method: str
     batch: int
     samples: int
@@ -51,8 +54,25 @@ class Effect:
 
     @property
     def flat(self) -> bool:
-        """Whether the first layer's gradient is the last's within a factor of ten."""
-        return 1 / FLAT <= self.ratio <= FLAT
+        """Whether nothing needs mending: see `trouble`."""
+        return self.trouble is None
+
+    @property
+    def trouble(self) -> str | None:
+        """What needs mending, in words; None where nothing does.
+
+        Mostly that the weights' gradients are not within a factor of ten. In a chain without
+        biases they are even where all vanishes or explodes, as ∂L/∂W is the product of a gradient
+        and a value, of which one grows as the other shrinks; so both are looked at too.
+        """
+        if not 1 / FLAT <= self.ratio <= FLAT:
+            return "the gradients of the weights differ by more than a factor of 10"
+        if self.values is not None and not _WILD**-0.5 <= self.values <= _WILD**0.5:
+            return f"an element of ∂L/∂output is {self.values:.2g} times as large"
+        for moment in (self.smallest, self.largest):
+            if not 1 / _WILD <= moment <= _WILD:
+                return f"the outputs of some layers have a mean square of {moment:.2g}"
+        return None
 
     @property
     def distance(self) -> float:
@@ -70,7 +90,7 @@ class Effect:
         fields = {name: getattr(self, name) for name in self.__slots__}
         return {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in {**fields, "flat": self.flat}.items()
+            for name, value in {**fields, "flat": self.flat, "trouble": self.trouble}.items()
         }
 
 
@@ -103,7 +123,8 @@ def effect_of(prediction: Prediction) -> Effect:
         values = values if values > 0 else None
     start = _read(graph, first)
     end = prediction.nodes[start]
-    moments = [prediction.nodes[n.name].second_moment or math.inf for n in layers]
+    found = [prediction.nodes[node.name].second_moment for node in layers]
+    moments = [moment for moment in found if moment] or [1.0]
     return Effect(
         first=first.name,
         last=last.name,

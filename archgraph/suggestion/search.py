@@ -81,7 +81,8 @@ def suggest(
 
     Returns:
         The effect before, and suggestions with their texts, diffs and predicted effects; none
-        where the ratio is within a factor 10 already.
+        where nothing needs mending: the ratio is within a factor 10 already, and neither the
+        gradients of the two layers' outputs nor the sizes of values are wild (`Effect.trouble`).
 
     Raises:
         SpecError: the spec is bad.
