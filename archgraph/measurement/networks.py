@@ -143,9 +143,16 @@ class _Network:
 class _Probed(nn.Module):
     """A compiled network, run node by node so that every edge can be tapped."""
 
-    def __init__(self, graph: Graph, network: nn.Module) -> None:
+    def __init__(self, graph: Graph, network: nn.Module, *, transformed: bool) -> None:
+        """Keep the network.
+
+        Args:
+            graph: The graph.
+            network: What it was compiled to.
+            transformed: Whether it is run by `torch.func`.
+        """
         super().__init__()
-        self.graph, self.network = graph, network
+        self.graph, self.network, self.transformed = graph, network, transformed
         self.operations = operations(graph, network)
         for node in graph.nodes:
             if node.op is not None and node.op.op.is_parameter:
@@ -168,13 +175,17 @@ class _Probed(nn.Module):
             else:
                 ports = self._ports(node, values, tap)
                 value = as_elements(self._run(node, ports))
-                found = activity(node, self.operations.get(node.name), ports, self.shapes)
+                found = self._activity(node, ports)
                 if found is not None:
                     active[node.name] = found
             values.append(value)
             if value:
                 moments[node.name] = value[min(value)].detach().double().square().mean()
         return self._loss(values, targets, tap), moments, active
+
+    def _activity(self, node: Node, ports: Mapping[str, Tensor]) -> Activity | None:
+        layer = self.operations.get(node.name)
+        return activity(node, layer, ports, self.shapes, transformed=self.transformed)
 
     def _ports(
         self, node: Node, values: Sequence[Mapping[int, Tensor]], tap: Tap
@@ -247,7 +258,7 @@ def _alone(graph: Graph, network: _Network, dtype: torch.dtype, *, train: bool) 
         return reads[edge]
 
     inputs = [t.detach().requires_grad_(differentiable(t)) for t in network.batch.inputs]
-    probed = _Probed(graph, network.module.to(dtype))
+    probed = _Probed(graph, network.module.to(dtype), transformed=False)
     parameters = dict(network.module.named_parameters())
     with _refusals(), torch.random.fork_rng(devices=[]), prepared(probed, train=train):
         torch.set_rng_state(network.random_state)
@@ -294,7 +305,7 @@ def _side_by_side(
     graph: Graph, networks: Sequence[_Network], batch: int, dtype: torch.dtype, *, train: bool
 ) -> Trace | None:
     """Run networks with one call; None if torch has no rule for one of the ops."""
-    probed = _Probed(graph, networks[0].module)
+    probed = _Probed(graph, networks[0].module, transformed=True)
     parameters = _stacked([dict(n.module.named_parameters()) for n in networks], dtype)
     buffers = _stacked([dict(n.module.named_buffers()) for n in networks], dtype)
     for tensor in parameters.values():
