@@ -125,6 +125,17 @@ def test_it_says_beforehand_what_takes_long(
     assert all(text.startswith("method finite: it is exact") for text in heard)
 
 
+def test_what_the_limit_leaves_out_is_that_of_hidden_widths() -> None:
+    builder = GraphBuilder("image")
+    x = builder.input("x", (3, 6, 6))
+    a = builder.layer("a", parse_call("Conv2d(64, 3)"), [x])
+    builder.layer("b", parse_call("Conv2d(8, 3)"), [a])
+    nodes = predict(builder.build(), method="limit", samples=100).nodes
+    assert nodes["a"].allowance == pytest.approx(3 / 64)
+    assert nodes["x"].allowance == pytest.approx(3 / 64 + 3 / 64)
+    assert nodes["b"].allowance == 0
+
+
 def test_shares_are_conserved() -> None:
     graph = load("skip")
     prediction = predict(graph, samples=50)
