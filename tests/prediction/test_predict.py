@@ -114,6 +114,14 @@ def test_what_is_too_costly_is_taken_as_infinitely_wide() -> None:
     assert choose_method(load("residual"), 4).method == "finite"
 
 
+def test_what_does_not_fit_into_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(methods, "MOST", 10.0)
+    found = predict(load("residual"))
+    assert (found.method, found.samples) == ("bounds", 0)
+    assert "so nothing is simulated; --set smaller sizes for more than bounds" in found.reason
+    assert found.nodes["x1"].bound is not None
+
+
 @pytest.mark.parametrize(("patience", "said"), [(0.0, 1), (1e6, 0)])
 def test_it_says_beforehand_what_takes_long(
     patience: float, said: int, monkeypatch: pytest.MonkeyPatch
