@@ -187,7 +187,7 @@ def grade_lines() -> Iterator[Line]:
 def sampler_lines() -> Iterator[Line]:
     """Yield the finite-width sampler against networks that are written out in torch."""
     for name in [*LAYERS, "dense"]:
-        for width, networks in ((32, 4000), (64, 1500), (128, 500)):
+        for width, networks in ((32, 4000), (64, 2000), (128, 800)):
             graph = architecture(name, width)
             predicted = predict(
                 graph,
@@ -308,7 +308,7 @@ def _energy(found: Prediction, node: str) -> str:
 
 
 def _with_error(value: float, error: float) -> str:
-    return f"{value:.4g} ± {error:.2g}"
+    return f"{value:.4g} ± {float(f'{error:.1g}'):g}"
 
 
 def table(columns: Sequence[str], lines: Iterator[Line]) -> str:

@@ -24,6 +24,8 @@ def run_measure(arguments: argparse.Namespace) -> int:
     from archgraph.prediction import predict
 
     graph = load_spec(arguments)
+    if arguments.wrt is not None:
+        graph.position(arguments.wrt)  # before what takes long
     limits = {name: getattr(arguments, name) for name in Thresholds.__slots__}
     with progress("networks") as report:
         found = measure(
@@ -52,7 +54,7 @@ def run_measure(arguments: argparse.Namespace) -> int:
     _print_nodes(found)
     _print_parameters(found)
     if shares is not None:
-        say(f"measured shares of ‖∂L/∂{arguments.wrt}‖²")
+        say(f"measured shares of ‖∂L/∂{arguments.wrt}‖², composed of those at each node")
         rows = [(edge, f"{100 * share:.1f} %") for edge, share in shares.items()]
         print_table(["edge", "share"], rows, right=["share"])
     _print_verdict(found)

@@ -21,6 +21,8 @@ def run_predict(arguments: argparse.Namespace) -> int:
     from archgraph.prediction import predict
 
     graph = load_spec(arguments)
+    if arguments.wrt is not None:
+        graph.position(arguments.wrt)  # before what takes long
     with progress("networks") as report:
         found = predict(
             graph,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -40,7 +41,12 @@ class Activity(NamedTuple):
 
 
 def activity(
-    node: Node, layer: Callable[..., Any] | None, ports: Mapping[str, Tensor], shapes: Shapes
+    node: Node,
+    layer: Callable[..., Any] | None,
+    ports: Mapping[str, Tensor],
+    shapes: Shapes,
+    *,
+    transformed: bool,
 ) -> Activity | None:
     """Return how much of a node is cut off; None if it is no activation.
 
@@ -49,6 +55,7 @@ def activity(
         layer: Its op.
         ports: What it reads.
         shapes: Of the graph; a unit is an element of the channel axis.
+        transformed: Whether `torch.func` is at work.
 
     Cost: the activation once more, with its derivative.
     """
@@ -59,8 +66,8 @@ def activity(
     (name, value), *others = ports.items()
     if others or not value.is_floating_point():
         return None
-    pull = vjp(lambda z: layer(**{name: z}), value.detach())[1]
-    slopes = pull(torch.ones_like(value))[0].detach().abs()
+    function = partial(_called, layer, name)
+    slopes = (_transformed_slopes if transformed else _slopes)(function, value.detach()).abs()
     axis = shapes[node.name].channel_axis
     units = slopes.movedim(-1 if axis is None else axis, 0).flatten(1)
     dead = (units == 0).all(1).double().mean()
@@ -68,3 +75,23 @@ def activity(
     if steepest is None:
         return Activity(dead, torch.full_like(dead, torch.nan))
     return Activity(dead, (slopes < FLAT * steepest).double().mean())
+
+
+def _called(layer: Callable[..., Any], port: str, value: Tensor) -> Any:
+    return layer(**{port: value})
+
+
+def _slopes(function: Callable[[Tensor], Any], value: Tensor) -> Tensor:
+    # Not by torch.func, whose cycles of references keep whole networks until they are collected.
+    value = value.clone().requires_grad_()
+    with torch.enable_grad():
+        result = function(value)
+    if not result.requires_grad:
+        return torch.zeros_like(value)
+    return torch.autograd.grad(result.sum(), value)[0]
+
+
+def _transformed_slopes(function: Callable[[Tensor], Any], value: Tensor) -> Tensor:
+    result, pull = vjp(function, value)[:2]
+    slopes: Tensor = pull(torch.ones_like(result))[0]
+    return slopes.detach()

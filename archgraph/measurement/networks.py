@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial, reduce
 from typing import Any, Final
 
 import torch
@@ -15,15 +14,14 @@ from torch.func import functional_call, vmap
 
 from archgraph.errors import GradientError, UsageError
 from archgraph.gradient.bundle import differentiable
-from archgraph.gradient.cell import as_elements, call_layer
 from archgraph.gradient.environment import prepared
-from archgraph.gradient.merging import Term, merge, scaled
 from archgraph.gradient.reference import may_overwrite
-from archgraph.graph import Edge, Graph, Node
-from archgraph.measurement.activity import Activity, activity
-from archgraph.module import Batch, compile, draw, infer, operations, term_loss
+from archgraph.graph import Graph
+from archgraph.measurement.activity import Activity
+from archgraph.measurement.probing import Probed
+from archgraph.module import Batch, compile, draw, infer
 
-__all__ = ["Tap", "Taps", "Trace", "draw_networks", "many_at_a_time"]
+__all__ = ["Trace", "draw_networks", "many_at_a_time"]
 
 DATA: Final = 2**31
 """Added to a network's seed for its inputs and targets: torch reads the lowest 32 bits of a seed,
@@ -34,9 +32,6 @@ SMALL: Final = 200_000
 """Most numbers of one network that is run beside others; a larger one keeps a processor busy."""
 
 Progress = Callable[[int, int], None]
-Tap = Callable[[int, Tensor], Tensor]
-"""Called with an edge and what it reads; returns what the edge's reader is given."""
-Taps = Mapping[int, Tensor]
 
 
 @dataclass(frozen=True)
@@ -140,89 +135,6 @@ class _Network:
         return cls(module, draw(graph, batch=batch, seed=seed + DATA, dtype=dtype), state)
 
 
-class _Probed(nn.Module):
-    """A compiled network, run node by node so that every edge can be tapped."""
-
-    def __init__(self, graph: Graph, network: nn.Module) -> None:
-        super().__init__()
-        self.graph, self.network = graph, network
-        self.operations = operations(graph, network)
-        for node in graph.nodes:
-            if node.op is not None and node.op.op.is_parameter:
-                # Not by `get_parameter`, which refuses what stands in for a parameter.
-                path = node.module or node.name
-                self.operations[node.name] = partial(_attribute, network, path)
-        self.shapes = infer(graph)
-
-    def forward(
-        self, inputs: Sequence[Tensor], targets: Sequence[Tensor], tap: Tap
-    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Activity]]:
-        """Return the loss, and by node second moments and activities."""
-        values: list[dict[int, Tensor]] = []
-        moments: dict[str, Tensor] = {}
-        active: dict[str, Activity] = {}
-        given = iter(inputs)
-        for node in self.graph.nodes[:-1]:
-            if node.kind == "input":
-                value = {0: next(given)}
-            else:
-                ports = self._ports(node, values, tap)
-                value = as_elements(self._run(node, ports))
-                found = activity(node, self.operations.get(node.name), ports, self.shapes)
-                if found is not None:
-                    active[node.name] = found
-            values.append(value)
-            if value:
-                moments[node.name] = value[min(value)].detach().double().square().mean()
-        return self._loss(values, targets, tap), moments, active
-
-    def _ports(
-        self, node: Node, values: Sequence[Mapping[int, Tensor]], tap: Tap
-    ) -> dict[str, Tensor]:
-        return {
-            port: merge(
-                edges[0].kind,
-                [self._term(e, values, tap) for e in edges],
-                self.shapes.dims.get((node.name, port)),
-            )
-            for port, edges in self.graph.ports(node.name).items()
-        }
-
-    def _term(self, edge: Edge, values: Sequence[Mapping[int, Tensor]], tap: Tap) -> Term:
-        value = values[self.graph.positions[edge.source]][edge.element]
-        if edge.gradient and differentiable(value):
-            value = tap(edge.index, value)
-        learn = edge.scale.learn
-        if learn is None:
-            return value, edge.scale, None
-        learnt = _attribute(self.network, learn.name)
-        return value, edge.scale, learnt if learn.index is None else learnt[learn.index]
-
-    def _run(self, node: Node, ports: Mapping[str, Tensor]) -> Any:
-        if node.op is None:
-            return next(iter(ports.values()))
-        if may_overwrite(node):
-            ports = {name: value.clone() for name, value in ports.items()}
-        return call_layer(self.operations[node.name], node, ports)
-
-    def _loss(
-        self, values: Sequence[Mapping[int, Tensor]], targets: Sequence[Tensor], tap: Tap
-    ) -> Tensor:
-        terms = [
-            self._term(self.graph.edges[e], values, tap)
-            for e in self.graph.into[self.graph.loss_position]
-        ]
-        losses = [
-            scaled(term_loss(self.graph, i, value, targets[i]), scale, learnt)
-            for i, (value, scale, learnt) in enumerate(terms)
-        ]
-        return torch.stack([value.reshape(()) for value in losses]).sum()
-
-
-def _attribute(module: nn.Module, path: str) -> Any:
-    return reduce(getattr, path.split("."), module)
-
-
 @contextmanager
 def _refusals() -> Iterator[None]:
     """Say what torch refuses as an error of the network."""
@@ -247,7 +159,7 @@ def _alone(graph: Graph, network: _Network, dtype: torch.dtype, *, train: bool) 
         return reads[edge]
 
     inputs = [t.detach().requires_grad_(differentiable(t)) for t in network.batch.inputs]
-    probed = _Probed(graph, network.module.to(dtype))
+    probed = Probed(graph, network.module.to(dtype), transformed=False)
     parameters = dict(network.module.named_parameters())
     with _refusals(), torch.random.fork_rng(devices=[]), prepared(probed, train=train):
         torch.set_rng_state(network.random_state)
@@ -294,7 +206,7 @@ def _side_by_side(
     graph: Graph, networks: Sequence[_Network], batch: int, dtype: torch.dtype, *, train: bool
 ) -> Trace | None:
     """Run networks with one call; None if torch has no rule for one of the ops."""
-    probed = _Probed(graph, networks[0].module)
+    probed = Probed(graph, networks[0].module, transformed=True)
     parameters = _stacked([dict(n.module.named_parameters()) for n in networks], dtype)
     buffers = _stacked([dict(n.module.named_buffers()) for n in networks], dtype)
     for tensor in parameters.values():

@@ -191,9 +191,11 @@ def choose_method(graph: Graph, batch: int) -> Choice:
             f"the limit about {quicker:.0f} s"
         )
         return Choice("limit", reason, quicker)
-    return Choice(
-        "bounds", f"one network's values would take about {_bytes(limit) / 1e9:.0f} GB", 0.0
+    reason = (
+        f"one network's values would take about {_bytes(limit) / 1e9:.0f} GB, so nothing is "
+        "simulated; --set smaller sizes for more than bounds"
     )
+    return Choice("bounds", reason, 0.0)
 
 
 def _bytes(cost: Cost) -> float:

@@ -165,4 +165,7 @@ def _width_error(plan: Plan, name: str) -> float:
     if weights is None:
         return 0.0
     factor = 1.5 if weights.matrix.positions == 1 or len(weights.law.shape) == 2 else 3.0
-    return factor / weights.law.shape[1]
+    # An input is what it is; of the first layer only the sum on the way back is over a width.
+    edges = plan.graph.edges_into(name)
+    first = all(plan.graph.node(edge.source).kind == "input" for edge in edges)
+    return factor / weights.law.shape[0 if first else 1]

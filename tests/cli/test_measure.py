@@ -36,3 +36,9 @@ def test_thresholds_can_be_set(capsys):
     assert "exploding: x1" in capsys.readouterr().out
     assert main([*arguments, "--exploding", "-1"]) == 2
     assert "no positive number" in capsys.readouterr().err
+
+
+def test_an_unknown_target_is_refused_before_anything_runs(capsys, monkeypatch):
+    monkeypatch.setattr("archgraph.measurement.measure", None)
+    assert main(["measure", "residual", "--wrt", "nope"]) == 2
+    assert "no node or parameter 'nope'" in capsys.readouterr().err

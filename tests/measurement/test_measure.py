@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
+import weakref
 
 import pytest
 import torch
@@ -214,3 +216,19 @@ def test_what_torch_refuses_is_the_network_s_error() -> None:
 def test_it_is_part_of_the_package() -> None:
     assert archgraph.measure is measure
     assert parse_call("ReLU()").op.family == "activation"
+
+
+def test_a_network_is_gone_before_the_next_is_drawn() -> None:
+    """Whatever keeps one keeps them all, until the collector of cycles happens to run."""
+    graph = load("mlp3")
+    kind = type(compile(graph, seed=0))
+    drawn = networks._Network.drawn(graph, kind, 0, 4, torch.float64)
+    alive = weakref.ref(drawn.module)
+    gc.disable()
+    try:
+        trace = networks._alone(graph, drawn, torch.float64, train=True)
+        del drawn
+        assert trace.activities
+        assert alive() is None
+    finally:
+        gc.enable()

@@ -114,6 +114,14 @@ def test_what_is_too_costly_is_taken_as_infinitely_wide() -> None:
     assert choose_method(load("residual"), 4).method == "finite"
 
 
+def test_what_does_not_fit_into_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(methods, "MOST", 10.0)
+    found = predict(load("residual"))
+    assert (found.method, found.samples) == ("bounds", 0)
+    assert "so nothing is simulated; --set smaller sizes for more than bounds" in found.reason
+    assert found.nodes["x1"].bound is not None
+
+
 @pytest.mark.parametrize(("patience", "said"), [(0.0, 1), (1e6, 0)])
 def test_it_says_beforehand_what_takes_long(
     patience: float, said: int, monkeypatch: pytest.MonkeyPatch
@@ -123,6 +131,17 @@ def test_it_says_beforehand_what_takes_long(
     predict(load("residual"), samples=4, notice=heard.append)
     assert len(heard) == said
     assert all(text.startswith("method finite: it is exact") for text in heard)
+
+
+def test_what_the_limit_leaves_out_is_that_of_hidden_widths() -> None:
+    builder = GraphBuilder("image")
+    x = builder.input("x", (3, 6, 6))
+    a = builder.layer("a", parse_call("Conv2d(64, 3)"), [x])
+    builder.layer("b", parse_call("Conv2d(8, 3)"), [a])
+    nodes = predict(builder.build(), method="limit", samples=100).nodes
+    assert nodes["a"].allowance == pytest.approx(3 / 64)
+    assert nodes["x"].allowance == pytest.approx(3 / 64 + 3 / 64)
+    assert nodes["b"].allowance == 0
 
 
 def test_shares_are_conserved() -> None:
