@@ -16,17 +16,21 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	@mkdir -p $(OUT)
+	@echo; echo "== Does the gradient arrive? A residual network, and twenty sigmoid layers"
+	@$(BIN)/archgraph residual
+	@$(BIN)/archgraph mlp
+	@echo; echo "== What would a skip around every five of them do? Nothing has run yet"
+	@$(BIN)/archgraph suggest mlp --edit 'skip hidden every 5'
 	@echo; echo "== The ways from x1 to the loss"
 	@$(BIN)/archgraph paths residual --wrt x1
 	@echo; echo "== What the gradient is made of"
-	@$(BIN)/archgraph derive residual --wrt x1
-	@echo; echo "== The same, with the numbers of one pass of a network of width 1"
-	@$(BIN)/archgraph derive residual --of x5 --wrt x1 --set width=1 --numbers
-	@echo; echo "== The measured gradients, held against the sum over paths"
+	@$(BIN)/archgraph derive residual --wrt x1 --form nested
+	@echo; echo "== The measured gradients, held against the sum over paths and the prediction"
 	@$(BIN)/archgraph check residual
 	@echo; echo "== Pictures"
 	@$(BIN)/archgraph render residual --wrt x1 -o $(OUT)/residual.png
 	@$(BIN)/archgraph render skip --wrt Z0 -o $(OUT)/skip.png
+	@$(BIN)/archgraph render resnet -o $(OUT)/resnet.png
 
 test: lint types unit
 
@@ -69,6 +73,9 @@ bench: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m benchmarks.path_counts
 	$(BIN)/python -m benchmarks.predictions
+	$(BIN)/archgraph render residual --wrt x1 -o docs/pictures/residual.png
+	$(BIN)/archgraph compare gradient_flow_demo --set act=ReLU,LeakyReLU,Tanh,Sigmoid --batch 32 \
+		-o docs/pictures/activations.png
 
 # docs/studies.md, with its results and pictures: a few minutes.
 studies: $(STAMP)

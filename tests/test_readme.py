@@ -40,7 +40,7 @@ def _folder(tmp_path, monkeypatch):
 
 
 def test_there_are_blocks():
-    assert (len(README.sessions), len(README.programs), len(README.specs)) == (5, 2, 2)
+    assert (len(README.sessions), len(README.programs), len(README.specs)) == (7, 2, 2)
     headings = re.findall(r"^## (\d+)\. ", NOTES.text, flags=re.M)
     assert headings == [str(n) for n in range(1, 17)]
     for section in NOTES.text.split("\n## ")[1:]:

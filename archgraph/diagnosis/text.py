@@ -66,10 +66,12 @@ def _scientific(number: int) -> str:
 def _depth(found: Diagnosis) -> str:
     if found.effective_depth is None:
         return "not defined, since the gradient is 0"
-    return (
+    text = (
         f"{found.effective_depth:.3g} weight layers on average, each path counted by its share of "
         "the gradient"
     )
+    against = any((share or 0.0) < -1e-3 for share in found.seen.flow.shares.values())
+    return f"{text} (negative for paths that work against the others)" if against else text
 
 
 def _skips(found: Diagnosis) -> str:
