@@ -9,13 +9,13 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
-from archgraph.errors import TargetError, UsageError
+from archgraph.errors import TargetError
 from archgraph.gradient import Cotangents, EdgeFlow, Headline, Tape, edge_flow, headline
 from archgraph.gradient.bundle import norm
 from archgraph.graph import LOSS, Edge, Graph, Node
 from archgraph.paths.walk import Walk, walk
 
-__all__ = ["Examination", "Stretch", "default_target", "examine", "levels", "reference_of"]
+__all__ = ["Examination", "Stretch", "examine", "last_output"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Examination:
     @property
     def reference(self) -> str:
         """The output that the target is held against."""
-        return reference_of(self.graph, self.target)
+        return last_output(self.graph, self.target)
 
     def node_norm(self, name: str) -> float:
         """Return ‖∂L/∂node‖, whether or not it lies on a path from the target."""
@@ -128,25 +128,7 @@ def examine(
     return Examination(tape, target, flow, numbers, walk(tape.graph, target), swept)
 
 
-def default_target(graph: Graph) -> str:
-    """Return where a gradient must arrive: the first input of floats, or what reads the integers.
-
-    Raises:
-        UsageError: nothing has a gradient.
-    """
-    for node in (*graph.inputs, *graph.nodes):
-        known = not node.is_integer and node.kind != "loss"
-        learned = node.op is not None and node.op.op.is_parameter
-        if known and not learned and graph.reaches_loss(node.name) and _carries(graph, node):
-            return node.name
-    raise UsageError(f"nothing in {graph.name!r} has a gradient")
-
-
-def _carries(graph: Graph, node: Node) -> bool:
-    return bool(graph.gradient_out_of[graph.positions[node.name]])
-
-
-def reference_of(graph: Graph, target: str) -> str:
+def last_output(graph: Graph, target: str) -> str:
     """Return the last output that the target's paths lead to.
 
     Raises:
@@ -158,8 +140,3 @@ def reference_of(graph: Graph, target: str) -> str:
     if found is None:
         raise TargetError(f"no path leads from {target!r} to the loss")
     return found
-
-
-def levels(before: float, after: float) -> float | None:
-    """Return 20·log10(after / before) in dB; None where either is zero."""
-    return 20 * (math.log10(after) - math.log10(before)) if before > 0 and after > 0 else None

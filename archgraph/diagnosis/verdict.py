@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from archgraph.diagnosis.balance import balance
-from archgraph.diagnosis.examination import Examination, default_target, examine
+from archgraph.diagnosis.examination import Examination, examine
 from archgraph.diagnosis.finding import Finding, fold
 from archgraph.diagnosis.links import find_detached, find_odd_scales
 from archgraph.diagnosis.precision import FORMATS, lose
@@ -18,6 +18,7 @@ from archgraph.diagnosis.weights import find_odd_weights
 from archgraph.gradient import Tape, run_once
 from archgraph.graph import Graph
 from archgraph.paths import count_histograms, count_paths
+from archgraph.paths.target import first_target
 
 __all__ = ["diagnose", "diagnose_pass"]
 
@@ -76,7 +77,7 @@ def diagnose_pass(
 ) -> Diagnosis:
     """Diagnose a pass that was recorded: weights and data may be any. As `diagnose`."""
     graph = tape.graph
-    target = graph.value_name(wrt) if wrt is not None else default_target(graph)
+    target = graph.value_name(wrt) if wrt is not None else first_target(graph)
     seen = examine(tape, target, progress=progress)
     ratio = seen.headline.rms / reference if (reference := seen.node_rms(seen.reference)) else None
     run = extreme_run(seen.stretches)

@@ -10,7 +10,7 @@ from typing import Literal
 from archgraph.errors import TargetError, suggest
 from archgraph.graph import LOSS, Graph
 
-__all__ = ["Target", "resolve"]
+__all__ = ["Target", "first_target", "resolve"]
 
 MAX_LISTED = 12
 """A message names so many members of a block at most."""
@@ -70,6 +70,21 @@ def resolve(graph: Graph, name: str) -> Target:
     return Target(
         name, "parameter", entries=tuple(_entries(graph, name, users)), parameters=(name,)
     )
+
+
+def first_target(graph: Graph) -> str:
+    """Return where a gradient should arrive: the first input of floats, or else the first layer.
+
+    Learned tokens and positions are passed over, for nothing comes before them.
+
+    Raises:
+        TargetError: nothing has a gradient.
+    """
+    for node in (*graph.inputs, *graph.nodes[:-1]):
+        learned = node.op is not None and node.op.op.is_parameter
+        if not (node.is_integer or learned) and graph.reaches_loss(node.name):
+            return node.name
+    raise TargetError(f"nothing in {graph.name!r} has a gradient")
 
 
 def _all_of(graph: Graph, name: str) -> Target:

@@ -9,8 +9,8 @@ from typing import Any, Literal, Protocol
 
 from archgraph.errors import UsageError
 from archgraph.graph import Graph
+from archgraph.paths.target import first_target
 from archgraph.paths.view import view
-from archgraph.sweeping.work import first_target
 
 __all__ = ["At", "Estimates", "Profile", "profile_of", "states_of"]
 

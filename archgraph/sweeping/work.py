@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from archgraph.errors import ArchgraphError, SpecError, TargetError
 from archgraph.graph import Graph
-from archgraph.paths.target import resolve
+from archgraph.paths.target import first_target, resolve
 from archgraph.sweeping.job import SEEDS, Job, Options, Outcome, Task
 
-__all__ = ["first_target", "run_jobs"]
+__all__ = ["run_jobs"]
 
 Row = dict[str, Any]
 
@@ -42,18 +42,6 @@ def run_jobs(task: Task, jobs: Sequence[Job]) -> list[Outcome]:
             rows, error = _attempt(task, job, loaded[1])
             outcomes.append(Outcome(job.key, tuple(rows), error, time.perf_counter() - start))
     return outcomes
-
-
-def first_target(graph: Graph) -> str:
-    """Return the first input that has a gradient, or else the first layer that reads inputs.
-
-    Raises:
-        TargetError: nothing of the network has a gradient.
-    """
-    for node in graph.nodes[:-1]:
-        if not node.is_integer and graph.reaches_loss(node.name):
-            return node.name
-    raise TargetError(f"nothing in {graph.name!r} has a gradient")
 
 
 def _load(task: Task, job: Job) -> Graph | ArchgraphError:
