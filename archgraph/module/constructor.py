@@ -11,7 +11,7 @@ from archgraph.graph import Node
 from archgraph.module import text as python
 from archgraph.module.calls import InnerCalls
 from archgraph.module.classes import Plan
-from archgraph.module.columns import Column, Numbers
+from archgraph.module.columns import Column
 from archgraph.module.containers import Element, is_counted, mapping, sequence, sequential
 from archgraph.module.copies import Copies
 from archgraph.module.expressions import names_in
@@ -21,6 +21,7 @@ from archgraph.module.instances import place
 from archgraph.module.learnables import Learnables
 from archgraph.module.names import RESERVED, is_plain
 from archgraph.module.network import Network, Place
+from archgraph.module.numbers import Numbers
 from archgraph.module.signature import Signature
 from archgraph.module.sizes import Sizes, Texts
 from archgraph.module.units import Layer, Part, Unit, joined, relative

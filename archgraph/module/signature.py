@@ -8,9 +8,9 @@ from typing import Any
 from archgraph.expression import evaluate
 from archgraph.module import text as python
 from archgraph.module.classes import Plan
-from archgraph.module.columns import Numbers, plain_value
 from archgraph.module.expressions import names_in, substitute
 from archgraph.module.network import Network
+from archgraph.module.numbers import Numbers, plain_value
 
 __all__ = ["Signature", "annotation", "spec_wide_sizes"]
 
