@@ -19,7 +19,12 @@ from archgraph.module.values import Shapes
 
 __all__ = ["Plan", "choose_names", "free_arguments", "names_pattern", "plan_classes"]
 
-_FREE: Final = {"Select": ("index",), "Slice": ("start", "stop"), "Reshape": ("shape",)}
+_FREE: Final = {
+    "Chunk": ("index",),
+    "Select": ("index",),
+    "Slice": ("start", "stop"),
+    "Reshape": ("shape",),
+}
 """Arguments of tensor expressions that may differ between the instances of a class."""
 
 

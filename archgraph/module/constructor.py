@@ -17,7 +17,7 @@ from archgraph.module.copies import Copies
 from archgraph.module.expressions import names_in
 from archgraph.module.factors import Factors
 from archgraph.module.hoisting import hoist
-from archgraph.module.instances import place
+from archgraph.module.instances import place, usual_text
 from archgraph.module.learnables import Learnables
 from archgraph.module.names import RESERVED, is_plain
 from archgraph.module.network import Network, Place
@@ -239,9 +239,10 @@ class Constructor:
             texts = [python.literal(value) for _, value in positional]
             of_arguments = self.network.origins.of_arguments
             self.numbers.lose(column.origins(lambda layer: of_arguments(layer.node)))
-        texts += [
-            f"{key}={self._argument(column, node, key, value)}" for key, value in keywords.items()
-        ]
+        for key, value in keywords.items():
+            text = self._argument(column, node, key, value)
+            if text != usual_text(op, key):
+                texts.append(f"{key}={text}")
         return python.call(name, texts)
 
     def _argument(self, column: Column, node: Node, name: str, value: Any) -> str:

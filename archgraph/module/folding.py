@@ -25,6 +25,8 @@ class _Folding(ast.NodeTransformer):
             return _fold_sum(node)
         if isinstance(node.op, ast.Mult | ast.FloorDiv | ast.Pow) and right == 1:
             return node.left
+        if isinstance(node.op, ast.FloorDiv) and right is not None and right > 0:
+            return _fold_quotient(node, right)
         return node.right if isinstance(node.op, ast.Mult) and left == 1 else node
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
@@ -100,6 +102,19 @@ def _fold(node: ast.BinOp, left: int, right: int) -> ast.expr:
         case ast.Pow() if 0 <= right < 32 and abs(left) < 1024:
             return _constant(int(left**right))
     return node
+
+
+def _fold_quotient(node: ast.BinOp, divisor: int) -> ast.expr:
+    """Cancel a whole factor: `4 * c // 4` is `c`, since `//` rounds nothing there."""
+    factors = node.left
+    if not isinstance(factors, ast.BinOp) or not isinstance(factors.op, ast.Mult):
+        return node
+    factor = whole_number(factors.left)
+    if factor is None or factor % divisor:
+        return node
+    if factor == divisor:
+        return factors.right
+    return ast.BinOp(ast.Constant(factor // divisor), ast.Mult(), factors.right)
 
 
 def _fold_sum(node: ast.BinOp) -> ast.expr:

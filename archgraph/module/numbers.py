@@ -65,8 +65,10 @@ class Numbers:
             if name not in own:
                 self.given[name] = Given(name, "outer")
         self.given |= {name: Given(name, "own") for name in own if name in names}
-        self.locals = dict(self._read_locals())
-        """Of the network: params that follow others, each with its text."""
+        self.locals = dict(
+            self._read_locals() if plan.full.parent is None else self._read_defaults()
+        )
+        """Params that follow others, each with its text."""
 
     def _identity(self, name: str) -> str | Own:
         """Return which param a name is: the spec's, or that of a block around the class."""
@@ -84,8 +86,7 @@ class Numbers:
 
     def _read_locals(self) -> Iterator[tuple[str, str]]:
         unit = self.plan.full
-        texts = unit.instance.texts if unit.parent is None else ()
-        for name, spelt in texts:
+        for name, spelt in unit.instance.texts:
             if name not in self.given:
                 continue
             known = self.known[unit]
@@ -96,6 +97,20 @@ class Numbers:
                 names = self._network.origins.of_text(unit.path, spelt)
                 self._network.lost |= self._without_copies(names)
             elif names_in(text):
+                self.given[name] = Given(name, "local")
+                yield name, text
+
+    def _read_defaults(self) -> Iterator[tuple[str, str]]:
+        """Yield the block's params that no call gives, and that its other params say."""
+        units = self.plan.units
+        for name, spelt in self.plan.full.instance.defaults:
+            given = any(name in dict(unit.instance.texts) for unit in units)
+            if given or name not in self.given or spelt.isidentifier() or len(spelt) > _LONG:
+                continue
+            known = [self.known[unit] for unit in units]
+            values = [row[name] for row in known]
+            text = fits(substitute(spelt, self._literals), values, known)
+            if text is not None and names_in(text):
                 self.given[name] = Given(name, "local")
                 yield name, text
 
