@@ -14,6 +14,7 @@ from archgraph.module.dependence import Copy, Names, Own
 from archgraph.module.expressions import names_in, substitute
 from archgraph.module.fitting import fit_line, fits
 from archgraph.module.units import Part, Unit
+from archgraph.ops import Op
 
 if TYPE_CHECKING:
     from archgraph.module.network import Network
@@ -127,7 +128,9 @@ class Numbers:
         turn = {"i": str(column.turn)} if isinstance(column.turn, int) else {}
         return substitute(spelt, {**self._literals, **turn})
 
-    def add(self, name: str, source: Literal["size", "extra"], values: Mapping[Unit, Any]) -> str:
+    def add(
+        self, name: str, source: Literal["size", "own", "extra"], values: Mapping[Unit, Any]
+    ) -> str:
         """Add a name, changed if it is taken, and return it."""
         chosen, number = name, 2
         while chosen in self._reserved or (
@@ -141,7 +144,7 @@ class Numbers:
 
     def _is_known(self, name: str, source: str, values: Mapping[Unit, Any]) -> bool:
         same = all(self.known[unit].get(name) == value for unit, value in values.items())
-        return source == "extra" and self.given[name].source == source and same
+        return source != "size" and self.given[name].source == source and same
 
     def use(self, text: str, *, as_float: bool = False) -> str:
         """Note which names a text uses, and return it."""
@@ -221,7 +224,8 @@ class Numbers:
         name: str,
         origins: Found,
     ) -> str:
-        chosen = self.add(name, "extra", values)
+        own = self._op_param(name, values)
+        chosen = self.add(own or name, "extra" if own is None else "own", values)
         for unit, value in values.items():
             known = self.given[chosen].origins
             found = (names for other, names in origins if other is unit)
@@ -232,6 +236,22 @@ class Numbers:
             if text is not None and unit.instance.kind != "block":
                 self.given[chosen].texts[unit] = text
         return chosen
+
+    def _op_param(self, name: str, values: Mapping[Unit, Any]) -> str | None:
+        """Return the param of the block that is this class of layers in all units, if there is one.
+
+        One that is called `name` is first.
+        """
+        for own, _ in sorted(self.plan.full.instance.params, key=lambda param: param[0] != name):
+            ops = {unit: dict(unit.instance.params).get(own) for unit in values}
+            if all(
+                isinstance(value, python.Code)
+                and isinstance(op := ops[unit], Op)
+                and op.name == value.rpartition(".")[2]
+                for unit, value in values.items()
+            ):
+                return own
+        return None
 
     def _spelt(
         self,

@@ -85,3 +85,45 @@ layers:
     assert classes(text) == ["Rung", "Plain"]
     assert "whole.chunk(4, -1)[self.index]" in text
     assert_is_the_graph(graph)
+
+
+CHOSEN = """
+inputs: {x: [4]}
+blocks:
+  layer:
+    params: {w: required, act: ReLU}
+    layers: {fc: Linear(w), turn: act()}
+  pair:
+    params: {w: required, kind: Tanh, n: 1}
+    layers:
+      first: layer(w, kind)
+      rest: {op: "layer(w, SiLU if i == 1 else kind)", repeat: n}
+      out: input + rest
+  slope:
+    params: {act: required}
+    layers: {fc: Linear(4), turn: act}
+layers:
+  a: pair(4)
+  b: pair(4, GELU, 2)
+  plain: layer(4)
+  c: slope(LeakyReLU(0.1))
+  d: slope(LeakyReLU(0.2))
+  e: slope(ReLU())
+"""
+
+
+def test_calls_that_differ_in_the_activation_are_one_class():
+    graph = made(CHOSEN)
+    text = source(graph)
+    assert classes(text) == ["Layer", "Pair", "Slope", "Slope2", "Plain"]
+    assert "in_features: int, w: int, act: type[nn.Module] = nn.ReLU)" in text
+    assert "self.turn = act()" in text
+    assert "self.plain = Layer(4, 4)" in text
+    assert "self.first = Layer(in_features, w, act=kind)" in text
+    assert_is_the_graph(graph)
+
+
+def test_an_activation_with_numbers_keeps_its_own_class():
+    text = source(made(CHOSEN))
+    assert "self.turn = nn.LeakyReLU(negative_slope)" in text
+    assert "self.e = Slope2(4)" in text
