@@ -127,3 +127,29 @@ def test_an_activation_with_numbers_keeps_its_own_class():
     text = source(made(CHOSEN))
     assert "self.turn = nn.LeakyReLU(negative_slope)" in text
     assert "self.e = Slope2(4)" in text
+
+
+def test_variables_have_names_that_a_person_would_give():
+    graph = made("""
+inputs: {image: [4]}
+blocks:
+  rung:
+    inputs: [part, below]
+    layers: {fc: Linear(4)(part + below)}
+  unit:
+    layers:
+      fc: Linear(4)
+      x: ReLU
+      first: Tanh()(x)
+      y: {op: "rung()(x, y[i - 1] if i > 0 else first)", repeat: 3}
+      h: {op: "rung()(x, h[i - 1] if i > 0 else first)", repeat: 2}
+      out: sum(y[:]) + h + input + x
+layers: {a: unit(), b: unit()}
+""")
+    text = source(graph)
+    assert "def forward(self, inputs: Tensor)" in text
+    assert "        x = self.x(self.fc(inputs))\n" in text
+    assert "            below = rung(x, below)\n            y.append(below)\n" in text
+    assert "            h = rung(x, h)\n" in text
+    assert not re.search(r"\b[a-z]\w*_\b(?!\()", text.replace("__init__", ""))
+    assert_is_the_graph(graph)
