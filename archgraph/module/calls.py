@@ -76,7 +76,7 @@ class InnerCalls:
                 known = list(texts[axis]) if axis < len(texts) else []
                 # An input may be as wide as the block makes its output.
                 return values, known + [text for _, text in units[0].instance.texts]
-            case "own":
+            case "own" | "local":
                 found = [_spelt(unit, name) for unit in units]
                 return values, [text for text in dict.fromkeys(found) if text]
             case "outer":

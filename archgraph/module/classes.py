@@ -19,7 +19,12 @@ from archgraph.module.values import Shapes
 
 __all__ = ["Plan", "choose_names", "free_arguments", "names_pattern", "plan_classes"]
 
-_FREE: Final = {"Select": ("index",), "Slice": ("start", "stop"), "Reshape": ("shape",)}
+_FREE: Final = {
+    "Chunk": ("index",),
+    "Select": ("index",),
+    "Slice": ("start", "stop"),
+    "Reshape": ("shape",),
+}
 """Arguments of tensor expressions that may differ between the instances of a class."""
 
 
@@ -127,6 +132,8 @@ class _Planner:
         self.graph, self.shapes = graph, shapes
         self.plans: list[Plan] = []
         self.plan_of: dict[Unit, Plan] = {}
+        self._chosen: set[str] = set()
+        """Layers that are an argument of their class, where its instances differ in the op."""
         families: dict[Hashable, list[Unit]] = {}
         inside: dict[Hashable, dict[Hashable, None]] = {}
         for unit in root.units():
@@ -154,6 +161,7 @@ class _Planner:
         }
 
     def _group(self, units: list[Unit]) -> None:
+        self._choose(units)
         groups: dict[Hashable, Plan] = {}
         for unit in units:
             looks = self._body(unit)
@@ -174,6 +182,26 @@ class _Planner:
             plan.shared = len(set(modules)) < len(modules)
             self.plans.append(plan)
             self.plan_of |= dict.fromkeys(plan.units, plan)
+
+    def _choose(self, units: list[Unit]) -> None:
+        """Note the layers of a block that are plain activations wherever it is called."""
+        found: dict[str, list[Layer]] = {}
+        for unit in units if units[0].instance.kind == "block" else ():
+            for part in unit.parts:
+                if isinstance(part, Layer):
+                    found.setdefault(relative(part.path, unit.path), []).append(part)
+        for layers in found.values():
+            if all(map(self._is_activation, layers)):
+                self._chosen.update(layer.path for layer in layers)
+
+    def _is_activation(self, part: Layer) -> bool:
+        """Whether a layer is an activation that nothing but its name and `inplace` says."""
+        node = part.node
+        if node.op is None or part.manner != "module" or node.op.op.family != "activation":
+            return False
+        held = self.shapes.held.get(node.module or node.name, {})
+        given = [name for name, _ in node.op.arguments if name != "inplace"]
+        return node.op.op.origin == "torch.nn" and not held and not given and not node.init
 
     def _joins(self, plan: Plan, looks: Hashable, other: Plan) -> dict[str, str] | None:
         """Return the members that a plan's units lack, if else they are instances of another."""
@@ -227,6 +255,8 @@ class _Planner:
         if node.op is None:
             return part.manner, values
         arguments = shapes.arguments[node.name]
+        if part.path in self._chosen:
+            return "activation", arguments.get("inplace"), node.name in shapes.tuples, values
         free = free_arguments(part)
         fixed = part.manner == "expression"
         keys = tuple((k, repr(v) if fixed and k not in free else "") for k, v in arguments.items())

@@ -11,20 +11,21 @@ from archgraph.graph import Node
 from archgraph.module import text as python
 from archgraph.module.calls import InnerCalls
 from archgraph.module.classes import Plan
-from archgraph.module.columns import Column, Numbers
+from archgraph.module.columns import Column
 from archgraph.module.containers import Element, is_counted, mapping, sequence, sequential
 from archgraph.module.copies import Copies
 from archgraph.module.expressions import names_in
 from archgraph.module.factors import Factors
 from archgraph.module.hoisting import hoist
-from archgraph.module.instances import place
+from archgraph.module.instances import place, usual_text
 from archgraph.module.learnables import Learnables
 from archgraph.module.names import RESERVED, is_plain
 from archgraph.module.network import Network, Place
+from archgraph.module.numbers import Numbers
 from archgraph.module.signature import Signature
 from archgraph.module.sizes import Sizes, Texts
 from archgraph.module.units import Layer, Part, Unit, joined, relative
-from archgraph.ops import initial_tensor
+from archgraph.ops import Op, initial_tensor
 
 __all__ = ["Constructor"]
 
@@ -226,7 +227,7 @@ class Constructor:
     def _build(self, column: Column, node: Node) -> str:
         """Return the text that makes a layer: `nn.Conv2d(3, 64, 7, stride=2)`."""
         assert node.op is not None
-        name, op = self.network.name_of(node), node.op.op
+        name, op = self._op(column, node), node.op.op
         if op.origin == "opaque":
             return python.call("copy.deepcopy", [name])
         positional, keywords = place(op, self.shapes.arguments[node.name])
@@ -238,10 +239,20 @@ class Constructor:
             texts = [python.literal(value) for _, value in positional]
             of_arguments = self.network.origins.of_arguments
             self.numbers.lose(column.origins(lambda layer: of_arguments(layer.node)))
-        texts += [
-            f"{key}={self._argument(column, node, key, value)}" for key, value in keywords.items()
-        ]
+        for key, value in keywords.items():
+            text = self._argument(column, node, key, value)
+            if text != usual_text(op, key):
+                texts.append(f"{key}={text}")
         return python.call(name, texts)
+
+    def _op(self, column: Column, node: Node) -> str:
+        """Return the class of a layer: an argument, where instances differ in it."""
+        names = [self.network.name_of(p.node) for p in column.parts if isinstance(p, Layer)]
+        if len(set(names)) == 1:
+            return names[0]
+        params = [name for name, op in self.unit.instance.params if op == _op_of(node)]
+        stem = params[0] if len(params) == 1 else "activation"
+        return self.numbers.solve(column, list(map(python.Code, names)), [stem], stem, ())
 
     def _argument(self, column: Column, node: Node, name: str, value: Any) -> str:
         argument = None if node.op is None else node.op.op.argument(name)
@@ -373,6 +384,10 @@ class Constructor:
     def parameter(self, name: str) -> str:
         """Return how a parameter is read here, given its path in the network."""
         return self.network.parameter(self.unit.module, name)
+
+
+def _op_of(node: Node) -> Op | None:
+    return None if node.op is None else node.op.op
 
 
 def _is_name(node: ast.AST) -> TypeGuard[ast.Name]:

@@ -9,9 +9,9 @@ from archgraph.graph import Edge, Node
 from archgraph.module import text as python
 from archgraph.module.classes import free_arguments
 from archgraph.module.columns import Column, Found
+from archgraph.module.dependence import Names
 from archgraph.module.expressions import elements, names_in, substitute
 from archgraph.module.names import attribute
-from archgraph.module.origins import Names
 from archgraph.module.units import Layer, relative
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -85,7 +85,7 @@ class _Builder:
         for k, (ref, name) in enumerate(self.unit.inputs.items()):
             node = f"<{k}>"
             self.nodes.append(replace(self.graph.node(ref[0]), name=node, kind="input", op=None))
-            self.flow.names[node] = "x" if name == "input" else name
+            self.flow.names[node] = self._unnamed(ref) if name == "input" else name
             self.places[ref] = (node, 0)
         for part in self.unit.parts:
             if isinstance(part, Layer):
@@ -107,6 +107,17 @@ class _Builder:
             loss=(),
         )
         return replace(self.flow, graph=graph, tuples=frozenset(tuples))
+
+    def _unnamed(self, ref: Ref) -> str:
+        """Return what an input without a name is called: `x`, if no layer is while it is needed."""
+        names = [relative(part.path, self.unit.path) for part in self.unit.parts]
+        after = self.unit.parts[names.index("x") + 1 :] if "x" in names else []
+        return "inputs" if any(ref in self._reads(part) for part in after) else "x"
+
+    def _reads(self, part: Layer | Unit) -> Collection[Ref]:
+        if isinstance(part, Unit):
+            return part.inputs
+        return [(edge.source, edge.element) for edge in self.graph.edges_into(part.path)]
 
     def _place(self, ref: Ref) -> tuple[str, int]:
         return self.places.get(ref, ref)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 
 from archgraph.graph import Member
+from archgraph.module.dependence import Copy, Names, Own
 from archgraph.module.loops import Loop, slices
 from archgraph.module.network import Network
-from archgraph.module.origins import Copy, Names, Own
 from archgraph.module.units import ROOT, Ref, Unit, joined
 
 __all__ = ["lost_in_structure"]

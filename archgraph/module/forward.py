@@ -148,6 +148,9 @@ class Forward:
             write_loop(self, node)
             return
         text, edges = self._compose(node)
+        if node.op is None and text.isidentifier() and not self._is_tuple(edges[0].source):
+            self.texts[node.name, 0] = text  # another name for what has one
+            return
         inlined = self._in_place(edges)
         if inlined is None or self._too_much(node, text, inlined):
             self.flush()

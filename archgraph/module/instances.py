@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from archgraph.expression import ExpressionError, evaluate
+from archgraph.module.text import literal
 from archgraph.module.values import Value
 from archgraph.ops import Op, OpCall, SizeExpression
 from archgraph.ops.rules import tensor_expression, track_channel_axis
@@ -27,6 +29,7 @@ __all__ = [
     "place",
     "resolve",
     "run",
+    "usual_text",
 ]
 
 META_BATCH: Final = 1009
@@ -137,6 +140,23 @@ def constructor_of(op: Op) -> Callable[..., Any]:
         return getattr(own, op.name)  # type: ignore[no-any-return]
     assert op.function is not None
     return op.function
+
+
+def usual_text(op: Op, name: str) -> str | None:
+    """Return the text of what a constructor takes if an argument is left out; None if unknown.
+
+    Example:
+        >>> from archgraph.ops import catalogue
+        >>> usual_text(catalogue.get("Conv2d"), "stride")
+        '1'
+    """
+    try:
+        parameter = inspect.signature(constructor_of(op)).parameters.get(name)
+    except (TypeError, ValueError):  # a callable that does not say
+        return None
+    if parameter is None or parameter.default is parameter.empty:
+        return None
+    return literal(parameter.default)
 
 
 def place(op: Op, arguments: Mapping[str, Any]) -> tuple[list[tuple[str, Any]], dict[str, Any]]:

@@ -247,7 +247,7 @@ def _concat(merge: Layer, graph: Graph, shapes: Shapes) -> _Read | None:
     if len(graph.edges_out_of(merge.path)) != 1 and not _one_reader(merge, graph):
         return None
     reads = _layer_reads(merge, graph, shapes)
-    return reads[0] if reads and reads[0].dim is not None else None
+    return reads[0] if reads and (reads[0].dim is not None or len(reads[0].refs) == 1) else None
 
 
 def _one_reader(merge: Layer, graph: Graph) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from torch import nn
@@ -41,6 +41,20 @@ class Scope:
         self.taken = frozenset({*self._taken, *dir(builtins)})
         """What was taken before any name was chosen."""
 
+    def choose_of(self, names: Sequence[str]) -> str:
+        """Return the first of several names that is free as it is, else one like the last.
+
+        Example:
+            >>> Scope({"x"}).choose_of(["x", "class", "h"])
+            'h'
+        """
+        free = (n for n in names if n.isidentifier() and self._free(n))
+        return self.choose(next(free, names[-1]))
+
+    def _free(self, name: str) -> bool:
+        taken = name in self._taken or keyword.iskeyword(name) or hasattr(builtins, name)
+        return name.isascii() and not taken
+
     def choose(self, name: str) -> str:
         """Return an identifier like `name` that nothing else in the scope has.
 
@@ -54,7 +68,7 @@ class Scope:
             plain = f"x{plain}"
         if name.isidentifier() and name.isascii():
             plain = name  # as it is, leading underscores too
-        while plain in self._taken or keyword.iskeyword(plain) or hasattr(builtins, plain):
+        while not self._free(plain):
             plain += "_"
         self._taken.add(plain)
         return plain

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from archgraph.graph import Graph, Node
 from archgraph.module.classes import Plan
+from archgraph.module.dependence import Names, Own
 from archgraph.module.names import is_plain
-from archgraph.module.origins import Names, Origins, Own
+from archgraph.module.origins import Origins
 from archgraph.module.units import Unit, joined, relative
 from archgraph.module.values import Shapes
 

@@ -13,9 +13,10 @@ from typing import Any
 
 from torch import nn
 
-from archgraph.errors import UsageError
+from archgraph.errors import SpecError, UsageError
 from archgraph.graph import Graph, Node
 from archgraph.module import text as python
+from archgraph.module.alignment import aligned
 from archgraph.module.classes import choose_names, plan_classes
 from archgraph.module.constructor import Constructor
 from archgraph.module.flow import Calls, flow_of
@@ -87,7 +88,13 @@ def emit(graph: Graph) -> Emission:
     Raises:
         SpecError: the shapes do not fit.
     """
-    return _Emitter(graph, infer(graph)).emit()
+    alike = aligned(graph)
+    try:
+        shapes = infer(alike)
+    except SpecError:
+        infer(graph)  # says it of the nodes that the user knows
+        raise
+    return _Emitter(alike, shapes).emit()
 
 
 class _Emitter:

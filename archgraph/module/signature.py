@@ -8,9 +8,9 @@ from typing import Any
 from archgraph.expression import evaluate
 from archgraph.module import text as python
 from archgraph.module.classes import Plan
-from archgraph.module.columns import Numbers, plain_value
 from archgraph.module.expressions import names_in, substitute
 from archgraph.module.network import Network
+from archgraph.module.numbers import Numbers, plain_value
 
 __all__ = ["Signature", "annotation", "spec_wide_sizes"]
 
@@ -28,7 +28,9 @@ class Signature:
         given = self._numbers.given
         taken = [name for name in given if given[name].source != "local"]
         names = [name for name in taken if name in self._numbers.contexts]
-        return sorted(names, key=lambda name: _ORDER.index(given[name].source))
+        own = [name for name, _ in self._plan.full.instance.params]
+        places = {name: own.index(name) if name in own else 0 for name in names}
+        return sorted(names, key=lambda name: (_ORDER.index(given[name].source), places[name]))
 
     def positional(self) -> list[str]:
         """Return the arguments that a call gives by position."""
@@ -96,6 +98,10 @@ class Signature:
 
     def _declared(self, name: str) -> str | None:
         text = dict(self._plan.full.instance.defaults).get(name)
+        values = [self._numbers.known[unit][name] for unit in self._plan.units]
+        named = (v for v in values if isinstance(v, python.Code) and v.rpartition(".")[2] == text)
+        if (layer := next(named, None)) is not None:
+            return self._literal(name, layer)
         if text is None or names_in(text):
             return None
         value = evaluate(text, {})
@@ -112,12 +118,14 @@ def annotation(value: Any, *, as_float: bool = False) -> str:
     """Return the type of a number that code takes.
 
     Args:
-        value: The number, a flag, a word, or a tuple of these.
+        value: The number, a flag, a word, a class of layers, or a tuple of these.
         as_float: Whether a whole number stands for a float.
     """
     if isinstance(value, list | tuple):
         kinds = {annotation(item) for item in value}
         return f"Sequence[{kinds.pop() if len(kinds) == 1 else 'float'}]"
+    if isinstance(value, python.Code):
+        return "type[nn.Module]"
     if isinstance(value, bool | str):
         return type(value).__name__
     return "int" if isinstance(value, int) and not as_float else "float"

@@ -12,10 +12,12 @@ from typing import Any, TypeAlias
 
 from archgraph.graph import Node
 from archgraph.module import text as python
-from archgraph.module.columns import Column, Numbers
-from archgraph.module.expressions import divide, elements, fits, names_in, substitute
+from archgraph.module.axes import OUTPUT_SIZE, moved_axes
+from archgraph.module.columns import Column
+from archgraph.module.expressions import divide, elements, names_in, substitute
+from archgraph.module.fitting import fits
 from archgraph.module.network import Network
-from archgraph.module.origins import OUTPUT_SIZE, moved_axes
+from archgraph.module.numbers import Numbers
 from archgraph.module.units import Layer, Part, Ref, Unit
 from archgraph.module.values import Shape
 

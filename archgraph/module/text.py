@@ -59,6 +59,8 @@ def literal(value: Any) -> str:
         return literal(value.numerator if value.denominator == 1 else float(value))
     if isinstance(value, float) and not abs(value) < float("inf"):
         return f'float("{value}")'
+    if isinstance(value, Code):
+        return str(value)
     if isinstance(value, str):
         plain = repr(value)[1:-1]
         return repr(value) if '"' in value or "'" in value else f'"{plain}"'

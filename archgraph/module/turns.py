@@ -38,7 +38,10 @@ class _Writer:
         last = loop.states[-1]
         read = set(self._unit.outputs)
         features = self._features()
-        state = self._state() if self._needs_state(last in read, features) else ""
+        listed = loop.states if loop.adds else loop.given
+        collects = not (features and not loop.adds) and bool((read - {last}).intersection(listed))
+        needed = self._needs_state(last in read, features)
+        state = self._state(collects=collects) if needed else ""
         outs = "" if loop.adds else self._collected(loop.given, read - {last}, features)
         states = self._collected(loop.states, read - {last}, "") if loop.adds else ""
         call = self._call(state, features)
@@ -54,8 +57,12 @@ class _Writer:
     def _needs_state(self, is_read: bool, features: str) -> bool:
         return is_read or any(i.kind == "state" for i in self._loop.inputs) or not features
 
-    def _state(self) -> str:
-        """Return the variable that each turn sets, started."""
+    def _state(self, *, collects: bool) -> str:
+        """Return the variable that each turn sets, started.
+
+        Args:
+            collects: Whether a list of what the copies give takes the name of the repeat.
+        """
         forward = self._forward
         start = next((i for i in self._loop.inputs if i.kind == "state"), None)
         if start is None:
@@ -66,9 +73,27 @@ class _Writer:
         once = forward.readers(edge) == 1
         if text.isidentifier() and once and not elsewhere:
             return text
-        name = forward.scope.choose("x" if text != "x" else self._name)
+        free = text != "x" and self._is_free("x")
+        name = forward.scope.choose_of(["x"] if free else self._names(start, collects))
         forward.statements.append(f"{name} = {text}")
         return name
+
+    def _is_free(self, name: str) -> bool:
+        """Whether nothing from here on reads a value of this name."""
+        forward, here = self._forward, self._forward.graph.positions[self._node.name]
+        nodes = {node for (node, _), text in forward.texts.items() if text == name}
+        nodes &= forward.graph.positions.keys()
+        returned = nodes.intersection(node for _, node in forward.graph.outputs)
+        return not returned and not any(
+            forward.graph.positions[edge.target] >= here
+            for node in nodes
+            for edge in forward.graph.edges_out_of(node)
+        )
+
+    def _names(self, start: LoopInput, collects: bool) -> list[str]:
+        """Return names for the state where `x` is taken: the repeat's, the copy's input's."""
+        own = self._input_name(self._loop.inputs.index(start))
+        return [*([] if collects or self._name == "x" else [self._name]), own, "state"]
 
     def _features(self) -> str:
         """Return the list that the copies are appended to, started; empty if there is none."""
