@@ -39,6 +39,9 @@ class Plan:
     """What the class is called after."""
     optional: dict[str, str] = field(default_factory=dict)
     """Members that some instances lack, and the spec's condition for each."""
+    otherwise: dict[str, str] = field(default_factory=dict)
+    """Of these, the ones for which an input of the class stands where they are left out, and not
+    what they would read: its name."""
     shared: bool = False
     """Whether several units are one and the same module."""
 
@@ -169,14 +172,10 @@ class _Planner:
                 groups[looks].units.append(unit)
             else:
                 groups[looks] = Plan([unit], unit, _stem(unit))
-        for looks, plan in list(groups.items()):
-            for other in groups.values():
-                absent = self._joins(plan, looks, other)
-                if absent is not None:
-                    other.units += plan.units
-                    other.optional |= absent
-                    del groups[looks]
-                    break
+        for looks, plan in sorted(groups.items(), key=lambda group: len(group[1].full.parts)):
+            largest = sorted(groups.values(), key=lambda plan: -len(plan.full.parts))
+            if any(self._joins(plan, looks, other) for other in largest):
+                del groups[looks]
         for plan in groups.values():
             modules = [unit.module for unit in plan.units]
             plan.shared = len(set(modules)) < len(modules)
@@ -203,10 +202,13 @@ class _Planner:
         given = [name for name, _ in node.op.arguments if name != "inplace"]
         return node.op.op.origin == "torch.nn" and not held and not given and not node.init
 
-    def _joins(self, plan: Plan, looks: Hashable, other: Plan) -> dict[str, str] | None:
-        """Return the members that a plan's units lack, if else they are instances of another."""
+    def _joins(self, plan: Plan, looks: Hashable, other: Plan) -> bool:
+        """Put a plan's units into another whose instances they are but for what they lack.
+
+        Returns whether it could be done.
+        """
         if plan is other or plan.optional:
-            return None
+            return False
         there = {relative(p.path, other.full.path) for p in other.full.parts}
         lacking = {
             m.name: m.when
@@ -215,23 +217,53 @@ class _Planner:
         }
         same_inputs = list(plan.full.inputs.values()) == list(other.full.inputs.values())
         if not lacking or not same_inputs:
-            return None
-        return lacking if self._body(other.full, lacking) == looks else None
+            return False
+        given = plan.full.inputs
+        reads = {m.name: given[m.reads] for m in plan.full.instance.members if m.reads in given}
+        body, otherwise = self._reduced(other.full, {n: reads.get(n) for n in lacking})
+        known = other.otherwise
+        agree = all(known.get(n) == otherwise.get(n) for n in other.optional if n in lacking)
+        if body != looks or not agree:
+            return False
+        other.units += plan.units
+        other.optional |= lacking
+        other.otherwise |= otherwise
+        return True
 
     # --- how units look -----------------------------------------------------------------------
 
-    def _body(self, unit: Unit, absent: Iterable[str] = ()) -> Hashable:
-        """Return what a unit holds and reads, numbers left out; None if `absent` cannot be."""
+    def _body(self, unit: Unit) -> Hashable:
+        """Return what a unit holds and reads, numbers left out."""
+        return self._reduced(unit, {})[0]
+
+    def _reduced(
+        self, unit: Unit, absent: Mapping[str, str | None]
+    ) -> tuple[Hashable, dict[str, str]]:
+        """Return what a unit holds and reads without some members; None if that cannot be.
+
+        Args:
+            unit: The unit.
+            absent: The members that are left out, each with the input that stands for it.
+
+        Returns:
+            The look, and the members that are not simply passed by, each with its input.
+        """
         body = _Body(self, unit)
         if unit.instance.kind == "repeat" and unit.loop is not None:
-            return self._loop_kind(unit), tuple(body.where(ref) for ref in unit.inputs)
+            return (self._loop_kind(unit), tuple(body.where(ref) for ref in unit.inputs)), {}
         parts = []
+        otherwise: dict[str, str] = {}
         for part in unit.parts:
-            if relative(part.path, unit.path) not in absent:
+            name = relative(part.path, unit.path)
+            if name not in absent:
                 parts.append(body.part(part))
-            elif not body.skip(part):
-                return None
-        return body.start(), tuple(parts), tuple(map(body.where, unit.outputs))
+                continue
+            if not body.skip(part):
+                return None, {}
+            given = absent[name]
+            if given is not None and body.replace(part, given):
+                otherwise[name] = given
+        return (body.start(), tuple(parts), tuple(map(body.where, unit.outputs))), otherwise
 
     def kind(self, part: Part) -> Hashable:
         """Return what a part is, whatever it reads and is called."""
@@ -325,6 +357,16 @@ class _Body:
         if not (lone or part.manner == "merge") or _scale(edges[0], "") != "":
             return False
         self.known[part.path, 0] = self.where((edges[0].source, edges[0].element))
+        return True
+
+    def replace(self, part: Part, name: str) -> bool:
+        """Let an input stand for a part that stands aside; False if it does so already."""
+        ref = part.outputs[0] if isinstance(part, Unit) else (part.path, 0)
+        held = part.is_held if isinstance(part, Layer) else part.form == "class"
+        if self.known[ref] == ("input", name) or not held:
+            return False
+        self.known[ref] = "input", name
+        self.read.update(r for r, n in self.unit.inputs.items() if n == name)
         return True
 
     def part(self, part: Part) -> Hashable:

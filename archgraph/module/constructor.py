@@ -16,6 +16,7 @@ from archgraph.module.containers import Element, is_counted, mapping, sequence, 
 from archgraph.module.copies import Copies
 from archgraph.module.expressions import names_in
 from archgraph.module.factors import Factors
+from archgraph.module.flow import input_node
 from archgraph.module.hoisting import hoist
 from archgraph.module.instances import place, usual_text
 from archgraph.module.learnables import Learnables
@@ -48,6 +49,8 @@ class Constructor:
         """By layer whose op is called, and by unit: the text that is called."""
         self.optional: dict[str, str] = {}
         """By merge that some instances lack: the condition, as `forward` reads it."""
+        self.otherwise: dict[str, str] = {}
+        """By part that may be None: the input that stands for it then, as its `forward` counts."""
         self.turns: dict[str, str] = {}
         """By loop that calls one module several times: how often."""
         self.outputs: list[Texts] = []
@@ -198,7 +201,11 @@ class Constructor:
             self.optional[part.path] = self.used.text(units, there, [condition], name, origins)
             return None
         condition = self.numbers.solve(units, there, [condition], name, origins)
-        return f"{text} if {condition} else nn.Identity()"
+        if name not in self.plan.otherwise:
+            return f"{text} if {condition} else nn.Identity()"
+        place = list(self.unit.inputs.values()).index(self.plan.otherwise[name])
+        self.otherwise[part.path] = input_node(place)
+        return f"{text} if {condition} else None"
 
     def text(self, column: Column) -> str | None:
         """Return the text that makes a part, and carry the sizes through it."""

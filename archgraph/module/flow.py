@@ -13,7 +13,7 @@ from archgraph.module.values import Shapes
 from archgraph.ops import OpCall
 from archgraph.ops.op import Op
 
-__all__ = ["LIST", "Calls", "Flow", "Numbers", "flow_of"]
+__all__ = ["LIST", "Calls", "Flow", "Numbers", "flow_of", "input_node"]
 
 LIST: Final = -1
 """The element of a loop that is the list of all its copies give."""
@@ -58,6 +58,8 @@ class Calls:
     """By node whose op is called, and by call of a unit: what is called."""
     optional: Mapping[str, str]
     """By merge that may be left out: when it is there."""
+    otherwise: Mapping[str, str]
+    """By layer or call of a unit that may be None: the input that stands for it then."""
     extra: Mapping[str, Sequence[str]]
     """By call of a unit: its arguments that are no tensors."""
     turns: Mapping[str, str]
@@ -65,6 +67,11 @@ class Calls:
     numbers: Numbers
     parameter: Callable[[str], str]
     """How a parameter is read, by its path."""
+
+
+def input_node(position: int) -> str:
+    """Return the name of the node that an input of a class is in its flow."""
+    return f"<{position}>"
 
 
 def flow_of(unit: Unit, graph: Graph, shapes: Shapes) -> Flow:
@@ -83,7 +90,7 @@ class _Builder:
 
     def build(self) -> Flow:
         for k, (ref, name) in enumerate(self.unit.inputs.items()):
-            node = f"<{k}>"
+            node = input_node(k)
             self.nodes.append(replace(self.graph.node(ref[0]), name=node, kind="input", op=None))
             self.flow.names[node] = self._unnamed(ref) if name == "input" else name
             self.places[ref] = (node, 0)

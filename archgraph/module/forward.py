@@ -109,7 +109,7 @@ class Forward:
         value = (edge.source, edge.element)
         inside = sum((e.source, e.element) == value for e in self.graph.edges)
         outputs = [(node, int(element)) for element, node in self.graph.outputs]
-        return inside + outputs.count(value)
+        return inside + outputs.count(value) + [*self.calls.otherwise.values()].count(edge.source)
 
     def _chunk_groups(self) -> list[list[Node]]:
         """Return the runs of Chunk layers that are all the parts of one value, in order."""
@@ -168,7 +168,7 @@ class Forward:
         )
         if node.name in self.flow.calls and node.name in self.flow.tuples:
             self._take_apart(node)
-        elif self.uses[node.name] != 1:
+        elif self.uses[node.name] != 1 or node.name in self.calls.otherwise:
             self.flush()
 
     def _take_apart(self, node: Node) -> None:
@@ -275,7 +275,11 @@ class Forward:
             return self._chosen(node, next(iter(ports.values()))), order
         layer = self.calls.layers.get(node.name)
         if layer is not None:
-            return python.call(layer, self._arguments(node, ports)), order
+            called = python.call(layer, self._arguments(node, ports))
+            other = self.calls.otherwise.get(node.name)
+            if other is not None:
+                called = f"{self.texts[other, 0]} if {layer} is None else {called}"
+            return called, order
         arguments = tuple(self.calls.numbers.free(node).items())
         text = tensor_expression(replace(node.op, arguments=arguments), ports)
         assert text is not None

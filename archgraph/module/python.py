@@ -262,6 +262,7 @@ class _Emitter:
             Calls(
                 constructor.layers,
                 constructor.optional,
+                constructor.otherwise,
                 constructor.calls.extra,
                 constructor.turns,
                 constructor.used,

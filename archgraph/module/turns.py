@@ -83,8 +83,8 @@ class _Writer:
         forward, here = self._forward, self._forward.graph.positions[self._node.name]
         nodes = {node for (node, _), text in forward.texts.items() if text == name}
         nodes &= forward.graph.positions.keys()
-        returned = nodes.intersection(node for _, node in forward.graph.outputs)
-        return not returned and not any(
+        kept = {node for _, node in forward.graph.outputs} | {*forward.calls.otherwise.values()}
+        return not nodes & kept and not any(
             forward.graph.positions[edge.target] >= here
             for node in nodes
             for edge in forward.graph.edges_out_of(node)

@@ -6,6 +6,7 @@ import re
 
 from archgraph.module import source
 from archgraph.spec import parse
+from tests.module.specs import spec
 from tests.module.test_blocks import assert_is_the_graph
 
 
@@ -152,4 +153,36 @@ layers: {a: unit(), b: unit()}
     assert "            below = rung(x, below)\n            y.append(below)\n" in text
     assert "            h = rung(x, h)\n" in text
     assert not re.search(r"\b[a-z]\w*_\b(?!\()", text.replace("__init__", ""))
+    assert_is_the_graph(graph)
+
+
+def test_a_layer_that_is_left_out_for_an_input_is_none():
+    text = source(spec("first_differs"))
+    assert classes(text) == ["Unit", "FirstDiffers"]
+    assert "self.shortcut = nn.Linear(in_features, 4) if first else None" in text
+    assert "shortcut = x if self.shortcut is None else self.shortcut(act)" in text
+
+
+def test_calls_that_lack_different_layers_are_one_class():
+    graph = made("""
+params: {n: 3}
+inputs: {x: [4]}
+blocks:
+  unit:
+    params: {wide: false, first: false}
+    layers:
+      norm: {op: LayerNorm(), when: not first}
+      fc: Linear(4)
+      skip: {op: Linear(4)(input), when: wide}
+      out: fc + skip
+layers:
+  a: unit(first=True)
+  b: unit(True)
+  c: unit()
+  h: {op: unit(first=i == 0), repeat: n}
+""")
+    text = source(graph)
+    assert classes(text) == ["Unit", "Plain"]
+    assert "self.h = nn.Sequential(*(Unit(4, first=i == 0) for i in range(n)))" in text
+    assert "self.skip = nn.Linear(in_features, 4) if wide else nn.Identity()" in text
     assert_is_the_graph(graph)
