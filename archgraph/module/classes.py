@@ -183,9 +183,9 @@ class _Planner:
             self.plan_of |= dict.fromkeys(plan.units, plan)
 
     def _choose(self, units: list[Unit]) -> None:
-        """Note the layers of a block that are plain activations wherever it is called."""
+        """Note the layers of a block or group that are plain activations in all of its calls."""
         found: dict[str, list[Layer]] = {}
-        for unit in units if units[0].instance.kind == "block" else ():
+        for unit in units if units[0].instance.kind in ("block", "group") else ():
             for part in unit.parts:
                 if isinstance(part, Layer):
                     found.setdefault(relative(part.path, unit.path), []).append(part)

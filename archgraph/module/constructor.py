@@ -257,9 +257,18 @@ class Constructor:
         names = [self.network.name_of(p.node) for p in column.parts if isinstance(p, Layer)]
         if len(set(names)) == 1:
             return names[0]
-        params = [name for name, op in self.unit.instance.params if op == _op_of(node)]
-        stem = params[0] if len(params) == 1 else "activation"
+        stem = self._op_param(node) or "activation"
         return self.numbers.solve(column, list(map(python.Code, names)), [stem], stem, ())
+
+    def _op_param(self, node: Node) -> str | None:
+        """Return the param of the block, or of one around it, that is the op of a layer."""
+        unit: Unit | None = self.unit
+        while unit is not None:
+            for name, value in unit.instance.params:
+                if value == _op_of(node):
+                    return name
+            unit = unit.parent
+        return None
 
     def _argument(self, column: Column, node: Node, name: str, value: Any) -> str:
         argument = None if node.op is None else node.op.op.argument(name)

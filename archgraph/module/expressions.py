@@ -35,7 +35,7 @@ def substitute(text: str, replacements: Mapping[str, str]) -> str:
 
     Example:
         >>> substitute("4 * w", {"w": "2 * c"}), substitute("c * 2**i", {"i": "n - 1"})
-        ('4 * (2 * c)', 'c * 2 ** (n - 1)')
+        ('8 * c', 'c * 2 ** (n - 1)')
         >>> substitute("c * 2**(i + 1)", {"i": "i - 1"}), substitute("4 * w", {"w": "64"})
         ('c * 2**i', '256')
         >>> substitute("2 if up and level > 0 else 1", {"up": "True"})

@@ -27,7 +27,9 @@ class _Folding(ast.NodeTransformer):
             return node.left
         if isinstance(node.op, ast.FloorDiv) and right is not None and right > 0:
             return _fold_quotient(node, right)
-        return node.right if isinstance(node.op, ast.Mult) and left == 1 else node
+        if isinstance(node.op, ast.Mult) and left is not None:
+            return node.right if left == 1 else _fold_product(node, left)
+        return node
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
         self.generic_visit(node)
@@ -102,6 +104,15 @@ def _fold(node: ast.BinOp, left: int, right: int) -> ast.expr:
         case ast.Pow() if 0 <= right < 32 and abs(left) < 1024:
             return _constant(int(left**right))
     return node
+
+
+def _fold_product(node: ast.BinOp, left: int) -> ast.expr:
+    """Gather whole factors: `4 * (2 * c)` is `8 * c`."""
+    inner = node.right
+    if not isinstance(inner, ast.BinOp) or not isinstance(inner.op, ast.Mult):
+        return node
+    factor = whole_number(inner.left)
+    return node if factor is None else ast.BinOp(_constant(left * factor), ast.Mult(), inner.right)
 
 
 def _fold_quotient(node: ast.BinOp, divisor: int) -> ast.expr:

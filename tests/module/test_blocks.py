@@ -202,8 +202,8 @@ def test_one_class_for_calls_that_differ_in_numbers():
 
 
 def test_calls_that_read_otherwise_are_classes_of_their_own():
-    text = source(spec("groups"))
-    assert {"Unit", "Unit2", "Branch", "Branch2"} <= set(re.findall(r"class (\w+)", text))
+    text = source(spec("several"))
+    assert {"Both", "Inside", "Inside2"} <= set(re.findall(r"class (\w+)", text))
 
 
 def test_what_a_block_says_about_itself_is_its_docstring():

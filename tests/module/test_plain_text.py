@@ -186,3 +186,9 @@ layers:
     assert "self.h = nn.Sequential(*(Unit(4, first=i == 0) for i in range(n)))" in text
     assert "self.skip = nn.Linear(in_features, 4) if wide else nn.Identity()" in text
     assert_is_the_graph(graph)
+
+
+def test_an_activation_in_a_group_is_an_argument_too():
+    text = source(spec("groups"))
+    assert classes(text) == ["Branch", "Unit", "Tail", "Groups"]
+    assert "self.branch = Branch(in_features, act, inner)" in text
