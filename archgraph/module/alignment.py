@@ -7,23 +7,26 @@ what the others have. No value changes, no module, no parameter.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from archgraph.graph import Edge, Graph, Instance, Node
+from archgraph.graph import Edge, Graph, Instance, Member, Node
 from archgraph.module.units import Ref, relative
 
 __all__ = ["aligned"]
 
 
 def aligned(graph: Graph) -> Graph:
-    """Return a graph whose calls of a block read one value for each input, even an equal one.
+    """Return a graph whose calls of a block have the same nodes as far as they can.
 
     An input that is the same value as one before it is read through a node `path.name`, as a merged
-    input is. Which layer reads which of the inputs is seen in a call whose inputs differ.
+    input is. Which layer reads which of the inputs is seen in a call whose inputs differ. A sum of
+    which `when` leaves only a first term that is a merge itself is called `name~1`, as that term is
+    in calls that have the whole sum.
 
-    Cost: linear in the graph where no inputs coincide; the graph itself is returned then.
+    Cost: linear in the graph where nothing is to be done; the graph itself is returned then.
     """
+    graph = _renamed(graph, dict(_first_terms(graph)))
     by_block: dict[str | None, list[Instance]] = {}
     for instance in graph.instances.values():
         if instance.kind == "block" and len(instance.inputs) > 1:
@@ -40,6 +43,62 @@ def aligned(graph: Graph) -> Graph:
 def _coinciding(call: Instance) -> set[Ref]:
     refs = [(node, element) for _, node, element in call.inputs]
     return {ref for ref in refs if refs.count(ref) > 1}
+
+
+def _first_terms(graph: Graph) -> Iterator[tuple[str, str]]:
+    """Yield the nodes that are but the first term of a sum in other calls, each with its name."""
+    whole: set[tuple[str | None, str]] = set()
+    calls = [call for call in graph.instances.values() if call.kind == "block"]
+    partial: list[tuple[Instance, str]] = []
+    for call in calls:
+        for member in call.members:
+            node = f"{call.path}.{member.name}"
+            if member.when is None or member.kind != "node" or not graph.node(node).is_merge:
+                continue
+            if graph.edges_into(node)[0].source == f"{node}~1":
+                whole.add((call.block, member.name))
+            elif f"{node}~1" not in graph.positions:
+                partial.append((call, member.name))
+    for call, name in partial:
+        if (call.block, name) in whole:
+            yield f"{call.path}.{name}", f"{call.path}.{name}~1"
+
+
+def _renamed(graph: Graph, names: Mapping[str, str]) -> Graph:
+    """Return a graph with other names for some nodes; what a member was called is an alias."""
+    if not names:
+        return graph
+
+    def new(node: str) -> str:
+        return names.get(node, node)
+
+    instances = {
+        path: replace(
+            instance,
+            inputs=tuple((n, new(node), e) for n, node, e in instance.inputs),
+            outputs=tuple((n, new(node), e) for n, node, e in instance.outputs),
+            members=tuple(_member(member, path, names) for member in instance.members),
+        )
+        for path, instance in graph.instances.items()
+    }
+    return replace(
+        graph,
+        nodes=tuple(replace(node, name=new(node.name)) for node in graph.nodes),
+        edges=tuple(replace(e, source=new(e.source), target=new(e.target)) for e in graph.edges),
+        outputs=tuple((name, new(node)) for name, node in graph.outputs),
+        loss=tuple(replace(term, of=new(term.of)) for term in graph.loss),
+        states=None,
+        instances=instances,
+    )
+
+
+def _member(member: Member, path: str, names: Mapping[str, str]) -> Member:
+    node = f"{path}.{member.name}"
+    if member.kind == "node" and node in names:
+        return replace(member, kind="alias", reads=(names[node], 0))
+    if member.reads is not None and member.reads[0] in names:
+        return replace(member, reads=(names[member.reads[0]], member.reads[1]))
+    return member
 
 
 class _Splitting:

@@ -82,6 +82,7 @@ def flow_of(unit: Unit, graph: Graph, shapes: Shapes) -> Flow:
 class _Builder:
     def __init__(self, unit: Unit, graph: Graph, shapes: Shapes) -> None:
         self.unit, self.graph, self.shapes = unit, graph, shapes
+        self._held = [relative(part.path, unit.path) for part in unit.parts]
         self.nodes: list[Node] = []
         self.edges: list[Edge] = []
         self.flow = Flow(graph, {}, {}, {}, {}, {}, frozenset())
@@ -117,7 +118,7 @@ class _Builder:
 
     def _unnamed(self, ref: Ref) -> str:
         """Return what an input without a name is called: `x`, if no layer is while it is needed."""
-        names = [relative(part.path, self.unit.path) for part in self.unit.parts]
+        names = self._held
         after = self.unit.parts[names.index("x") + 1 :] if "x" in names else []
         return "inputs" if any(ref in self._reads(part) for part in after) else "x"
 
@@ -130,7 +131,10 @@ class _Builder:
         return self.places.get(ref, ref)
 
     def _name(self, node: str, path: str) -> None:
-        self.flow.names[node] = relative(path, self.unit.path) or "x"
+        name = relative(path, self.unit.path) or "x"
+        stem = name.partition("~")[0]
+        alone = stem != name and stem not in self._held
+        self.flow.names[node] = stem if alone else name  # the first term of a sum that is not here
 
     def _layer(self, part: Layer) -> None:
         self.nodes.append(part.node)

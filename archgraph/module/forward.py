@@ -177,7 +177,8 @@ class Forward:
         self.flush()
         names = []
         for k, ref in enumerate(self.flow.calls[node.name].outputs):
-            name = self.scope.choose(f"{self.flow.names[node.name]}_{ref[0].rpartition('.')[2]}")
+            last = ref[0].rpartition(".")[2].partition("~")[0]
+            name = self.scope.choose(f"{self.flow.names[node.name]}_{last}")
             self.texts[node.name, k] = name
             names.append(name)
         self.statements.append(f"{', '.join(names)} = {pending.text}")

@@ -87,3 +87,24 @@ layers:
     assert classes(text)[0] == "F"
     assert "for f in self.h:" in text
     assert_is_the_graph(graph)
+
+
+def test_a_sum_of_which_some_calls_have_the_first_term_only_is_one_class():
+    text = source(spec("branches"))
+    assert classes(text) == ["Inner", "Inner2", "Outer", "Branches"]
+    assert "return out_1 + fa if self.gate else out_1" in text
+    assert "Inner2(w, w, w, gate=i > 0) for i in range(n)" in text
+    graph = made("""
+inputs: {x: [4]}
+blocks:
+  f:
+    params: {more: false, scale: 0.5}
+    layers:
+      a: Linear(4)
+      b: Tanh()(input)
+      y: {op: a*b + scale*input, when: more}
+      out: ReLU()(y)
+layers: {p: f(True), q: f(), r: "f(scale=2)", s: "f(True, 3)"}
+""")
+    assert classes(source(graph)) == ["F", "Plain"]
+    assert_is_the_graph(graph)

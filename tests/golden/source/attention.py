@@ -38,7 +38,7 @@ class ClassTokenAttention(nn.Module):
         embedded = torch.add(wte, wpe, alpha=0.5)
         x = torch.cat([self.token.expand(embedded.shape[0], -1, -1), embedded], dim=1)
         q, k, v = self.c_attn(x).chunk(3, -1)
-        y_1 = self.mixed(q, k, v) + self.gain * x
-        x = self.get_submodule("0")(-(y_1.select(1, 0) * (1 - self.gate(hint))))
+        y = self.mixed(q, k, v) + self.gain * x
+        x = self.get_submodule("0")(-(y.select(1, 0) * (1 - self.gate(hint))))
         lm_head = self.lm.head(x)
-        return lm_head, y_1
+        return lm_head, y
