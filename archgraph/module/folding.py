@@ -10,7 +10,16 @@ __all__ = ["simplified", "whole_number"]
 
 
 def simplified(tree: ast.expr) -> ast.expr:
-    """Return an expression with its constants folded: `i - 1 + 1` is `i`, `4 * 64` is 256."""
+    """Return an expression with its constants folded: `i - 1 + 1` is `i`, `4 * 64` is 256.
+
+    Example:
+        >>> for text in ("4 * c // 4", "6 * c // 3", "4 * c // 3", "2 * (3 * c)"):
+        ...     print(ast.unparse(simplified(ast.parse(text, mode="eval").body)))
+        c
+        2 * c
+        4 * c // 3
+        6 * c
+    """
     simple: ast.expr = _Folding().visit(tree)
     return simple
 
