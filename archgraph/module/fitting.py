@@ -37,7 +37,7 @@ def fits(source: str, values: Sequence[Any], numbers: Sequence[Mapping[str, Any]
 
     Example:
         >>> fits("4*w/2", [8, 12], [{"w": 4}, {"w": 6}])
-        '4 * w // 2'
+        '2 * w'
     """
     whole = all(isinstance(value, int) for value in values)
     found = _as_python(source, whole)
