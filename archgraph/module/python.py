@@ -17,11 +17,12 @@ from archgraph.errors import SpecError, UsageError
 from archgraph.graph import Graph, Node
 from archgraph.module import text as python
 from archgraph.module.alignment import aligned
-from archgraph.module.classes import choose_names, plan_classes
+from archgraph.module.classes import choose_names
 from archgraph.module.constructor import Constructor
 from archgraph.module.flow import Calls, flow_of
 from archgraph.module.following import lost_in_structure
 from archgraph.module.forward import Forward
+from archgraph.module.grouping import plan_classes
 from archgraph.module.names import RESERVED, Scope, class_name
 from archgraph.module.network import Network
 from archgraph.module.resets import Resets
