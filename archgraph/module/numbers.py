@@ -262,12 +262,13 @@ class Numbers:
     ) -> tuple[str, set[str | Own]] | None:
         """Return the text that follows best, and the params that it does not follow."""
         constant = all(_same(value, values[0]) for value in values)
+        # The same in all copies, or in the only one there is here and in all further ones.
+        one = constant and (len(values) > 1 or self._is_settled(column, values, candidates))
         best: tuple[str, set[str | Own]] | None = None
         for text in candidates:
             found = fits(text, values, column.numbers)
             names = () if found is None else names_in(found)
-            varies = not constant or len(values) == 1 or "i" not in names
-            if found is None or not names or not varies:
+            if found is None or not names or (one and "i" in names):
                 continue
             lost = self._lost(column, found, origins)
             if best is None or len(lost) < len(best[1]):

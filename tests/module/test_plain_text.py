@@ -192,3 +192,15 @@ def test_an_activation_in_a_group_is_an_argument_too():
     text = source(spec("groups"))
     assert classes(text) == ["Branch", "Unit", "Tail", "Groups"]
     assert "self.branch = Branch(in_features, act, inner)" in text
+
+
+def test_what_only_the_first_copy_has_is_not_asked_of_the_others() -> None:
+    spec = (
+        "archgraph: 1\nname: stage\nparams: {depth: 2}\ninputs: {x: [4, 8, 8]}\n"
+        "blocks: {u: {params: {stride: 1}, layers: "
+        '{c: "Conv2d(4, 3, stride=stride, padding=1)", r: ReLU()}}}\n'
+        'layers: {s: {op: "u(2 if i == 0 else 1)", repeat: depth}}\n'
+    )
+    text = source(parse(spec))
+    assert "i == 0" not in text
+    assert "*(U(4) for _ in range(depth - 1))" in text
