@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from archgraph.cli.printing import print_json, print_table, say
 from archgraph.cli.progress import progress
 from archgraph.cli.specs import load_spec
-from archgraph.errors import UsageError
+from archgraph.errors import GradientError, UsageError
 from archgraph.graph import Graph
 from archgraph.spec import load, parse, parse_setting
 
@@ -27,7 +27,16 @@ def run_diagnose(arguments: argparse.Namespace) -> int:
     graph = load_spec(arguments)
     expectations = [parse_expectation(text) for text in arguments.expect]
     other = None if arguments.against is None else _other(arguments)
-    found = _diagnose(graph, arguments)
+    try:
+        found = _diagnose(graph, arguments)
+    except GradientError as error:
+        # Overflow is an answer, too: there is no gradient to look at.
+        if arguments.json:
+            verdict = "not finite" if "not a number" in str(error) else "failed"
+            print_json({"ok": False, "name": graph.name, "verdict": verdict, "why": str(error)})
+        else:
+            say(f"{graph.name}: {error}")
+        return 1
     against = None if other is None else _diagnose(other, arguments)
     outcomes = [outcome(expectation, found) for expectation in expectations]
     good = all(item["ok"] for item in outcomes)
@@ -76,12 +85,12 @@ def _other(arguments: argparse.Namespace) -> Graph:
         return load(arguments.spec, plugins=plugins, **{**settings, name: value})
     try:
         return load(text, plugins=plugins, **settings)
-    except UsageError as error:
+    except UsageError:
         content = _at_revision(arguments.spec, text)
         if content is None:
             raise UsageError(
                 f"--against takes a spec, a setting such as lam=0.5, or a git revision of "
-                f"{arguments.spec!r}; {error}"
+                f"{arguments.spec!r}, and {text!r} is none of them"
             ) from None
     return parse(content, file=f"{arguments.spec}@{text}", plugins=plugins, **settings)
 

@@ -92,10 +92,11 @@ def _shape(shape: tuple[int, ...] | list[int] | None) -> str:
 def run_expand(arguments: argparse.Namespace) -> int:
     """Print the flat form."""
     text = dump(load_spec(arguments))
+    path = write_text(arguments.output, text) if arguments.output else None
     if arguments.json:
-        print_json({"text": text})
+        print_json({"text": text, "path": None if path is None else str(path)})
     else:
-        say(text.rstrip("\n"))
+        say(text.rstrip("\n") if path is None else str(path))
     return 0
 
 

@@ -113,7 +113,9 @@ def parse_expectation(text: str) -> Expectation:
     try:
         bound = float(match["bound"])
     except ValueError:
-        raise UsageError(f"--expect {text!r}: {match['bound']!r} is no number") from None
+        bound = math.nan
+    if math.isnan(bound):
+        raise UsageError(f"--expect {text!r}: {match['bound']!r} is no number")
     return Expectation(text.strip(), quantity, match["of"], match["sign"], bound)
 
 

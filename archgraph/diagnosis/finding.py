@@ -11,9 +11,7 @@ from typing import Any, Final, Literal, TypeVar
 
 __all__ = ["Finding", "Kind", "fold", "outliers"]
 
-Kind = Literal[
-    "not finite", "detached", "dead", "saturated", "lambda", "weights", "no skip", "stretch"
-]
+Kind = Literal["detached", "dead", "saturated", "lambda", "weights", "no skip", "quiet", "stretch"]
 
 T = TypeVar("T")
 _NUMBER: Final = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")

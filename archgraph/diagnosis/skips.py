@@ -10,7 +10,13 @@ from typing import Final
 from archgraph.diagnosis.examination import Examination, Stretch
 from archgraph.diagnosis.finding import Finding, outliers
 
-__all__ = ["extreme_run", "find_missing_skips", "find_odd_stretches", "local_gain"]
+__all__ = [
+    "extreme_run",
+    "find_missing_skips",
+    "find_odd_stretches",
+    "levels",
+    "local_gain",
+]
 
 BY: Final = 10.0
 """dB by which a stretch differs from the others of its kind when it is reported."""
@@ -94,9 +100,13 @@ def find_odd_stretches(seen: Examination) -> Iterator[Finding]:
 
 def local_gain(seen: Examination, name: str) -> float:
     """Return how much more a node delivers to what it reads than it receives, in dB."""
-    received = seen.node_norm(name)
     sent = math.hypot(*(seen.delivered(edge) for edge in seen.graph.edges_into(name)))
-    return 20 * math.log10(sent / received) if sent and received else 0.0
+    return levels(seen.node_norm(name), sent) or 0.0
+
+
+def levels(before: float, after: float) -> float | None:
+    """Return 20·log10(after / before) in dB; None where either is zero."""
+    return 20 * (math.log10(after) - math.log10(before)) if before > 0 and after > 0 else None
 
 
 def extreme_run(stretches: Sequence[Stretch]) -> tuple[Sequence[Stretch], float] | None:

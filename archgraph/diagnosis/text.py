@@ -107,7 +107,9 @@ def _steepest(found: Diagnosis) -> str:
     blocks = len(found.run)
     noun = "stretch" if blocks == 1 else "stretches"
     each = f", {found.run_gain / blocks:+.1f} dB each" if blocks > 1 else ""
-    return f"{found.run_gain:+.1f} dB from {last} back to {first} ({blocks} {noun}{each})"
+    return (
+        f"{found.run_gain:+.1f} dB of the norm from {last} back to {first} ({blocks} {noun}{each})"
+    )
 
 
 def _causes(found: Diagnosis) -> Iterator[str]:

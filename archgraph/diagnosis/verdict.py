@@ -11,6 +11,7 @@ from archgraph.diagnosis.examination import Examination, examine
 from archgraph.diagnosis.finding import Finding, fold
 from archgraph.diagnosis.links import find_detached, find_odd_scales
 from archgraph.diagnosis.precision import FORMATS, lose
+from archgraph.diagnosis.quiet import find_quiet_inputs, find_quiet_weights
 from archgraph.diagnosis.result import Diagnosis, Verdict
 from archgraph.diagnosis.skips import extreme_run, find_missing_skips, find_odd_stretches
 from archgraph.diagnosis.units import find_dead, find_saturated
@@ -81,18 +82,19 @@ def diagnose_pass(
     seen = examine(tape, target, progress=progress)
     ratio = seen.headline.rms / reference if (reference := seen.node_rms(seen.reference)) else None
     run = extreme_run(seen.stretches)
+    verdict = _verdict(seen, ratio, relative)
     gradients = list(seen.cotangents.parameters.values())
     weights = count_histograms(graph, target).weights
     return Diagnosis(
         graph=graph,
         seen=seen,
-        verdict=_verdict(seen, ratio, relative),
+        verdict=verdict,
         paths=count_paths(graph, target),
         longest=max(weights, default=0),
         relative=ratio,
         run=run[0] if run else (),
         run_gain=run[1] if run else 0.0,
-        findings=tuple(_findings(seen)),
+        findings=tuple(_findings(seen, verdict)),
         balance=tuple(balance(seen)),
         precision={name: lose(gradients, dtype) for name, dtype in FORMATS.items()},
         batch=len(tape.values[0][0]) if tape.values[0] else 0,
@@ -124,9 +126,11 @@ _RULES: Final[Sequence[Callable[[Examination], Iterator[Finding]]]] = (
 )
 
 
-def _findings(seen: Examination) -> Iterator[Finding]:
+def _findings(seen: Examination, verdict: Verdict) -> Iterator[Finding]:
     """Yield what the rules find; an odd stretch only if nothing else is found in it."""
     found = [finding for rule in _RULES for finding in rule(seen)]
     named = {name for finding in found for name in finding.nodes}
     found += [f for f in find_odd_stretches(seen) if not named.intersection(f.nodes)]
+    if verdict in ("fine", "explodes"):  # else they only say the same of every layer
+        found += [*find_quiet_weights(seen), *find_quiet_inputs(seen)]
     yield from sorted(fold(found), key=lambda finding: -abs(finding.cost))

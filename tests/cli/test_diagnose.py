@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from archgraph.cli import main
+from archgraph.cli.progress import progress
 
 torch.set_num_threads(1)
 
@@ -124,3 +126,49 @@ def test_against_what_is_not_there(
     error = capsys.readouterr().err
     assert "--against takes a spec, a setting such as lam=0.5, or a git revision" in error
     assert not chain.with_name("x").exists()
+
+
+def test_a_spec_from_stdin_alone_is_diagnosed(
+    chain: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(SPEC.encode())))
+    assert main(["-"]) == 0
+    assert capsys.readouterr().out.startswith("chain: the gradient arrives at x")
+
+
+def test_a_gradient_that_is_not_finite_is_an_answer(
+    chain: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = SPEC.replace("b: Linear(8)", "b: {op: Linear(8), init: {weight: normal(std=1e30)}}")
+    chain.write_text(text.replace("normal(std=gain)", "normal(std=1e30)"))
+    assert main(["./chain.yaml", "--dtype", "float32"]) == 1
+    assert "is infinite or not a number" in capsys.readouterr().out
+    assert main(["./chain.yaml", "--dtype", "float32", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["ok"], found["verdict"]) == (False, "not finite")
+
+
+@pytest.mark.parametrize("verb", ["compile", "render", "sweep"])
+def test_no_output_overwrites_the_spec(
+    chain: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    assert main([verb, "./chain.yaml", "-o", str(chain)]) == 2
+    assert "would overwrite the spec itself" in capsys.readouterr().err
+    assert chain.read_text(encoding="utf-8") == SPEC
+
+
+def test_a_misspelt_shipped_spec(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["residul"]) == 2
+    assert "did you mean 'residual'?" in capsys.readouterr().err
+
+
+def test_long_work_off_a_terminal_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = iter([0.0, 4.0, 11.0, 11.0, 12.0, 30.0])
+    monkeypatch.setattr("archgraph.cli.progress.time.monotonic", lambda: next(now))
+    with progress("jobs") as report:
+        for done in (1, 2, 3):
+            report(done, 24_000)
+        report(24_000, 24_000)
+    assert capsys.readouterr().err == "jobs: 2 of 24,000\n"

@@ -322,3 +322,11 @@ def test_a_block_is_not_given_cin(capsys, tmp_path):
     said = run(capsys, "validate", spec, code=1).err
     assert "cin.yaml:6:9: error" in said
     assert "use it inside 'se', in an op's arguments, where it is the size of that op's" in said
+
+
+def test_expand_writes_what_it_prints(tmp_path, capsys):
+    assert main(["expand", "residual"]) == 0
+    printed = capsys.readouterr().out
+    assert main(["expand", "residual", "-o", str(tmp_path / "flat.yaml")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "flat.yaml")
+    assert (tmp_path / "flat.yaml").read_text(encoding="utf-8") == printed

@@ -178,3 +178,58 @@ def test_what_is_said_of_many_layers_is_said_once() -> None:
     assert finding.count == 4
     assert str(finding).startswith("body.")
     assert " and 3 more: the gate is saturated" in str(finding)
+
+
+RECURRENT = """
+archgraph: 1
+name: recurrent
+inputs: {x: [20, 8], h0: [16]}
+blocks:
+  cell:
+    params: {t: required}
+    inputs: [h, x]
+    layers: {x_t: "Select(1, t)(x)", W: Linear(16)(h), U: Linear(16)(x_t), out: Tanh()(W + U)}
+layers:
+  h: {op: "cell(i)(h[i - 1] if i > 0 else h0, x)", repeat: 20, share: true}
+  head: Linear(1)
+"""
+
+
+def test_another_input_that_the_gradient_does_not_reach_is_named() -> None:
+    found = diagnose(parse(RECURRENT, file="recurrent.yaml"))
+    assert found.target == "x"
+    (finding,) = found.findings
+    assert (finding.kind, finding.where) == ("quiet", "h0")
+    whole = truth(found.seen.tape, "h0")
+    assert f"{_rms(whole):.2g} per element" in finding.why
+    assert diagnose(parse(RECURRENT.replace("repeat: 20", "repeat: 2"))).findings == ()
+
+
+ATTENTION = """
+archgraph: 1
+name: attention
+params: {std: 0.5}
+inputs: {x: [6, 16]}
+blocks:
+  unit:
+    layers:
+      q: Linear(16)(input)
+      k: Linear(16)(input)
+      v: Linear(16)(input)
+      att: ScaledDotProductAttention(2)(query=q, key=k, value=v)
+      o: Linear(16)
+      n: LayerNorm()(input + o)
+layers:
+  h: {op: unit(), repeat: 4}
+  head: Linear(1)
+init: {weight: normal(std=std), bias: 0}
+"""
+
+
+def test_saturated_attention_is_where_queries_and_keys_lose_their_gradient() -> None:
+    (finding,) = diagnose(parse(ATTENTION, std=16)).findings
+    assert finding.kind == "quiet"
+    assert re.match(r"h\.\d\.[qk] and \d more: its weights get", str(finding))
+    assert "(ScaledDotProductAttention, " in finding.why
+    assert "its softmax is saturated" in finding.why
+    assert diagnose(parse(ATTENTION, std=0.25)).findings == ()

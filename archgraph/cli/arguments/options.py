@@ -62,7 +62,7 @@ def add_verb(
     parser: Parser = verbs.add_parser(
         name, help=help, description=help, epilog=epilog, formatter_class=_Paragraphs
     )
-    parser.set_defaults(run=_runner(module, f"run_{name}"))
+    parser.set_defaults(verb=name, run=_runner(module, f"run_{name}"))
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     if spec:
         parser.add_argument(

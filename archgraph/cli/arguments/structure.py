@@ -25,7 +25,10 @@ def structure_verbs(verbs: Any) -> None:
     show = add_verb(verbs, "show", "structure", "List a network's layers.")
     show.add_argument("--shapes", action="store_true", help="work out shapes (loads torch)")
     show.add_argument("--flat", action="store_true", help="every layer, blocks not folded")
-    add_verb(verbs, "expand", "structure", "Print the flat form, with nothing left to compute.")
+    expand = add_verb(
+        verbs, "expand", "structure", "Print the flat form, with nothing left to compute."
+    )
+    add_output(expand, "write it here instead of printing it")
     compile_ = add_verb(verbs, "compile", "structure", "Print the network as PyTorch source.")
     add_output(compile_, "write the source here instead of printing it")
     _paths_verb(verbs)
