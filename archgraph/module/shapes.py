@@ -11,6 +11,7 @@ from typing import Any, Final
 from torch import nn
 
 from archgraph.errors import Mark, Problem, SpecError
+from archgraph.expression import format_number
 from archgraph.graph import Edge, Graph, LossTerm, Node
 from archgraph.module.initialisers import matching_parameters, owner, refuse_initialiser
 from archgraph.module.instances import (
@@ -343,9 +344,10 @@ class _Inference:
                 self.starts[key] = refuse_initialiser(value, shape)
             reason = self.starts[key]
             if reason is not None:
+                shown = value if isinstance(value, OpCall) else format_number(value)
                 self.add(
                     "init-refused",
-                    f"'{name}' of shape {shape} cannot start as {value}",
+                    f"'{name}' of shape {shape} cannot start as {shown}",
                     node,
                     why=reason,
                 )
