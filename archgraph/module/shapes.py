@@ -22,6 +22,7 @@ from archgraph.module.instances import (
     run,
 )
 from archgraph.module.merging import MergeError, concat_axis, merge, scale_shape
+from archgraph.module.problems import folded
 from archgraph.module.targets import refuse_loss
 from archgraph.module.values import Shape, Shapes, Value, by_module
 from archgraph.ops import OpCall
@@ -98,7 +99,7 @@ class _Inference:
             self.check_ties()
             self.check_loss()
         if self.problems:
-            raise SpecError(self.problems)
+            raise SpecError(folded(self.problems))
         return Shapes(
             self.elements,
             frozenset(self.tuples),
