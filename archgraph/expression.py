@@ -26,6 +26,7 @@ __all__ = [
     "evaluate",
     "evaluate_node",
     "format_number",
+    "is_finite",
     "names_in",
     "parse",
     "parse_decimal",
@@ -170,6 +171,16 @@ def as_number(value: Value) -> Number | None:
     if isinstance(value, bool) or not isinstance(value, int | float | Fraction):
         return None
     return value
+
+
+def is_finite(value: Number) -> bool:
+    """Whether a number is neither NaN nor infinite, nor too large for a float.
+
+    Example:
+        >>> is_finite(10**308), is_finite(10**309)
+        (True, False)
+    """
+    return math.isfinite(_as_float(value))
 
 
 def format_number(value: Number, digits: int = 6) -> str:

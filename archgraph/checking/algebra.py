@@ -11,7 +11,7 @@ from typing import Any, Final
 from torch import Tensor
 
 from archgraph.checking.probes import autograd_gradients
-from archgraph.gradient import Tape, edge_flow, run_once, tolerance_of
+from archgraph.gradient import Tape, edge_flow, run_once, tolerance_of, uncancelled_sizes
 from archgraph.gradient.bundle import Bundle, accumulate, difference, norm
 from archgraph.gradient.tape import OnceOnlyError
 from archgraph.graph import Graph
@@ -33,7 +33,8 @@ class TargetCheck:
     """‖Σ g_p − g‖ / Σ‖g_p‖, g being autograd's; 0 where nothing depends on the target.
 
     Where that is rounding because sums cancel inside one layer (a bias before a BatchNorm has the
-    gradient zero), relative to the gradient that would be there if nothing cancelled."""
+    gradient zero, queries whose keys are alike next to zero), relative to the gradient that would
+    be there if nothing cancelled."""
     norm: float
     """‖g‖."""
     paths: int
@@ -236,10 +237,7 @@ class _PathSums:
 
     @cached_property
     def _uncancelled(self) -> dict[str, float]:
-        sweep = self.tape.cotangents(absolute=True)
-        nodes = self.tape.graph.nodes
-        sizes = {nodes[position].name: norm(bundle) for position, bundle in sweep.nodes.items()}
-        return sizes | {name: norm({0: tensor}) for name, tensor in sweep.parameters.items()}
+        return uncancelled_sizes(self.tape)
 
     def _add(self, name: str, gradient: Bundle) -> None:
         total = self.totals.setdefault(name, {})

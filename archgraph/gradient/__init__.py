@@ -10,6 +10,7 @@ from archgraph.gradient.numbers import Numbers, TermNumbers, evaluate
 from archgraph.gradient.once import run_once
 from archgraph.gradient.parts import Decomposition, Part
 from archgraph.gradient.recording import autograd, record
+from archgraph.gradient.rounding import uncancelled_sizes
 from archgraph.gradient.sampled import PathNorms, sample_norms
 from archgraph.gradient.splitting import decompose, path_gradients
 from archgraph.gradient.tape import Cotangents, Pull, Tape
@@ -43,4 +44,5 @@ __all__ = [
     "run_once",
     "sample_norms",
     "tolerance_of",
+    "uncancelled_sizes",
 ]

@@ -21,7 +21,7 @@ from archgraph.gradient.local import OnceOnlyError, Source, jvp, run_on_duals, v
 from archgraph.graph import LOSS, Graph
 from archgraph.module.loss import Batch
 
-__all__ = ["Cotangents", "OnceOnlyError", "ParameterUse", "Pull", "Tape"]
+__all__ = ["Cotangents", "OnceOnlyError", "ParameterUse", "Pull", "Tape", "unmerged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Tape:
             found = dict.fromkeys(sources, cotangent[0])
         else:
             found = {source: torch.zeros_like(cell.outputs[0]) for source in sources}
-        return _unmerged(cell, found, edges, parameters)
+        return unmerged(cell, found, edges, parameters)
 
     def pull_many(
         self,
@@ -156,7 +156,7 @@ class Tape:
                 found = vjp_many(cell, element, stack, sources)
             except RuntimeError as error:
                 raise self._refusal(position, error) from error
-        return _unmerged(cell, found, edges, parameters)
+        return unmerged(cell, found, edges, parameters)
 
     def slopes(self, position: int) -> Tensor | None:
         """Return φ' at every element that an elementwise op of one port reads; None for others."""
@@ -325,7 +325,7 @@ class Tape:
         }
 
 
-def _unmerged(
+def unmerged(
     cell: Cell,
     found: Mapping[Source, Tensor],
     edges: Collection[int] | None,

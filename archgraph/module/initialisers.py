@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import torch
 
+from archgraph.expression import Number, as_number, is_finite
 from archgraph.graph import Graph, Node
 from archgraph.module.instances import SMALL, RefusalError
 from archgraph.module.values import Shape
@@ -47,7 +48,9 @@ def refuse_initialiser(value: Any, shape: Shape) -> str | None:
         shape: Of the parameter.
     """
     if not isinstance(value, OpCall):
-        return None
+        return None if _fits(value) else _TOO_LARGE
+    if not all(_fits(v) for _, v in value.arguments if as_number(v) is not None):
+        return _TOO_LARGE
     tensor = torch.zeros(shape, device="cpu" if math.prod(shape) <= SMALL else "meta")
     try:
         with torch.random.fork_rng(devices=[]):
@@ -55,3 +58,11 @@ def refuse_initialiser(value: Any, shape: Shape) -> str | None:
     except Exception as error:  # torch raises whatever its initialisers meet
         return str(RefusalError(error))
     return None
+
+
+_LARGEST: Final = torch.finfo(torch.float32).max
+_TOO_LARGE: Final = f"float32 holds numbers up to {_LARGEST:.2g}"
+
+
+def _fits(number: Number) -> bool:
+    return is_finite(number) and -_LARGEST <= number <= _LARGEST

@@ -11,6 +11,7 @@ from typing import Any, Final
 from torch import nn
 
 from archgraph.errors import Mark, Problem, SpecError
+from archgraph.expression import format_number
 from archgraph.graph import Edge, Graph, LossTerm, Node
 from archgraph.module.initialisers import matching_parameters, owner, refuse_initialiser
 from archgraph.module.instances import (
@@ -21,6 +22,7 @@ from archgraph.module.instances import (
     run,
 )
 from archgraph.module.merging import MergeError, concat_axis, merge, scale_shape
+from archgraph.module.problems import folded
 from archgraph.module.targets import refuse_loss
 from archgraph.module.values import Shape, Shapes, Value, by_module
 from archgraph.ops import OpCall
@@ -97,7 +99,7 @@ class _Inference:
             self.check_ties()
             self.check_loss()
         if self.problems:
-            raise SpecError(self.problems)
+            raise SpecError(folded(self.problems))
         return Shapes(
             self.elements,
             frozenset(self.tuples),
@@ -343,9 +345,10 @@ class _Inference:
                 self.starts[key] = refuse_initialiser(value, shape)
             reason = self.starts[key]
             if reason is not None:
+                shown = value if isinstance(value, OpCall) else format_number(value)
                 self.add(
                     "init-refused",
-                    f"'{name}' of shape {shape} cannot start as {value}",
+                    f"'{name}' of shape {shape} cannot start as {shown}",
                     node,
                     why=reason,
                 )

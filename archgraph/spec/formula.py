@@ -129,11 +129,8 @@ class _Formula:
         given: dict[str, ast.expr] = {}
         for name, value in zip(params, call.args, strict=False):
             given[name] = value
-        for extra in call.args[len(params) :]:
-            takes = f"block '{block.name}' takes {len(params)} argument{'s' * (len(params) != 1)}"
-            message = f"{takes}, not {len(call.args)}"
-            hint = f"its params are {', '.join(params)}" if params else "it has no params"
-            self._problems.append(ExpressionError.at(extra, message, help=hint, code="argument"))
+        if len(call.args) > len(params):
+            self._problems.append(self._too_many(block.name, params, call))
         for keyword in call.keywords:
             self._by_name(block, keyword, given)
         missing = [n for n, d in block.model.params.items() if d == REQUIRED and n not in given]
@@ -145,6 +142,20 @@ class _Formula:
         values = {name: self._param(block, value, call) for name, value in given.items()}
         texts = tuple((name, self._source(value)) for name, value in given.items())
         return None if self._problems else BlockCall(block, values, texts)
+
+    def _too_many(self, block: str, params: list[str], call: ast.Call) -> ExpressionError:
+        extra = call.args[len(params) :]
+        takes = f"block '{block}' takes {len(params)} argument{'s' * (len(params) != 1)}"
+        hint = f"its params are {', '.join(params)}" if params else "it has no params"
+        if all(self._layers_in(argument) for argument in extra):
+            kept = ", ".join(map(self._source, call.args[: len(params)]))
+            hint = f"did you mean {block}({kept})({', '.join(map(self._source, extra))})?"
+        message = f"{takes}, not {len(call.args)}"
+        return ExpressionError.at(extra[0], message, help=hint, code="argument")
+
+    def _layers_in(self, node: ast.expr) -> list[ast.Name]:
+        parts = (part for part in ast.walk(node) if isinstance(part, ast.Name))
+        return [part for part in parts if self._reads_layer(part)]
 
     def _by_name(self, block: Template, keyword: ast.keyword, given: dict[str, ast.expr]) -> None:
         name, params = keyword.arg, list(block.model.params)

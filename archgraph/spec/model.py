@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from archgraph.expression import is_finite
+
 __all__ = [
     "BlockModel",
     "EdgeModel",
@@ -28,7 +30,9 @@ def _expects(what: str, *types: type) -> BeforeValidator:
 
     def accept(value: Any) -> Any:
         if isinstance(value, types) and (bool in types or not isinstance(value, bool)):
-            return value
+            if not isinstance(value, int | float | Fraction) or is_finite(value):
+                return value
+            raise PydanticCustomError("kind", "a finite number")
         raise PydanticCustomError("kind", "{what}", {"what": what})
 
     return BeforeValidator(accept)

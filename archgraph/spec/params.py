@@ -7,7 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from archgraph.errors import Problem, suggest
-from archgraph.expression import ExpressionError, as_number, evaluate_node, parse
+from archgraph.expression import (
+    ExpressionError,
+    as_number,
+    evaluate_node,
+    format_number,
+    is_finite,
+    parse,
+)
 from archgraph.ops import catalogue
 from archgraph.ops.arguments import bind
 from archgraph.ops.op import Op
@@ -67,6 +74,8 @@ def _value(raw: Any, earlier: Mapping[str, Any], find: Find) -> Any:
         number = raw if isinstance(raw, bool) else as_number(raw)
         if number is None:
             raise ExpressionError("a param is a number, a list, an op or an expression")
+        if not is_finite(number):
+            raise ExpressionError(f"a param is a finite number, not {format_number(number)}")
         return number
     node = choose(parse(raw), earlier)
     found = named_op(node, earlier, find)

@@ -16,6 +16,7 @@ from archgraph.gradient import tape as tape_module
 from archgraph.graph import GraphBuilder, Scale, Term
 from archgraph.ops import parse_call as call
 from archgraph.paths import count_paths
+from archgraph.spec import parse
 from tests.gradient.networks import HARD, path_by_autograd, recorded, residual
 from tests.gradient.test_flow import Once
 from tests.strategies import graphs, residual_graph, target_names
@@ -85,6 +86,49 @@ def test_cancellation_is_judged_by_what_cancels():
     result = check(b.build())
     assert result.ok
     assert result.targets["x"].norm < 1e-15
+
+
+ALIKE = """
+archgraph: 1
+inputs: {x: [8, 16]}
+layers:
+  same: 0.00000001*x + 1
+  q: Linear(16)(x)
+  k: Linear(16)(same)
+  v: Linear(16)(x)
+  att: "ScaledDotProductAttention(2)(query=q, key=k, value=v)"
+  f: Tanh
+  g: GELU()(f + att)
+  y: f + g + att
+  flat: Flatten()(y)
+  head: Linear(4)
+init: {weight: normal(std=0.3), bias: 0}
+"""
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_what_cancels_inside_an_attention_whose_keys_are_alike_is_rounding(dtype):
+    result = check(parse(ALIKE), dtype=dtype)
+    assert result.targets["q"].norm < 1e-6 * result.targets["v"].norm
+    assert result.ok
+
+
+def test_a_wrong_gradient_is_found_where_an_op_cancels(monkeypatch):
+    original = tape_module.Tape.pull
+
+    def damaged(self, position, cotangent, *, edges=None, parameters=()):
+        pull = original(self, position, cotangent, edges=edges, parameters=parameters)
+        by_id = {self.graph.edges[e].id: e for e in pull.edges}
+        if edges is not None and "q->att[query]" in by_id:  # as the path tree asks
+            e, v = by_id["q->att[query]"], by_id["v->att[value]"]
+            pull.edges[e] = pull.edges[e] + 1e-6 * pull.edges[v]
+        return pull
+
+    monkeypatch.setattr(tape_module.Tape, "pull", damaged)
+    result = check(parse(ALIKE))
+    assert result.targets["q"].relative_error > 1e-9
+    assert result.targets["q.weight"].relative_error > 1e-9
+    assert max(result.targets[name].relative_error for name in ("att", "v", "k")) < 1e-12
 
 
 @pytest.mark.parametrize("damage", [0, 1.000001, math.nan])

@@ -372,6 +372,20 @@ def test_what_is_said_of_parameters(changes, expected):
     assert expected in message(replace(one_layer("Linear(4)", (3,)), **changes))
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (10**200, "1e+200"),
+        (-1e39, "-1e+39"),
+        (initialiser("normal", std=1e200), "normal(std=1e+200)"),
+    ],
+)
+def test_an_initialiser_that_float32_cannot_hold(value, shown):
+    found = message(one_layer("Linear(4)", (3,), init=(("weight", value),)))
+    assert f"'y.weight' of shape (4, 3) cannot start as {shown}\n" in found
+    assert "why:  float32 holds numbers up to 3.4e+38" in found
+
+
 def test_an_initialiser_of_no_parameter():
     graph = one_layer("Linear(4)", (3,), init=(("wieght", 0),))
     assert "'y' has no parameter 'wieght' to initialise" in message(graph)

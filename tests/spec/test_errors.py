@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from archgraph.errors import SpecError, UsageError
@@ -65,6 +67,12 @@ def test_no_such_param():
 def test_a_bad_value_for_a_param_is_named():
     with pytest.raises(SpecError, match=r"width=2\*wdith: there is no param 'wdith'"):
         load("residual", width="2*wdith")
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf, 10**309])
+def test_a_value_for_a_param_is_finite(value):
+    with pytest.raises(SpecError, match=r"lam=.*: a param is a finite number, not -?(nan|inf)"):
+        load("residual", lam=value)
 
 
 @pytest.mark.parametrize(
