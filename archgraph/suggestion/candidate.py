@@ -21,7 +21,7 @@ class Candidate:
     """A change of a spec: what it is called, why it may help, and the characters it changes."""
 
     family: str
-    """`init`, `activation`, `scale`, `skip` or `norm`."""
+    """`init`, `activation`, `scale`, `skip`, `missing skip` or `norm`."""
     title: str
     why: str
     edits: tuple[Edit, ...]
