@@ -12,7 +12,7 @@ from archgraph.expression import ExpressionError, parse
 from archgraph.graph import Instance, Node
 from archgraph.module import infer
 from archgraph.ops.op import format_value
-from archgraph.suggestion.candidate import Candidate, Subject
+from archgraph.suggestion.candidate import Candidate, Subject, listed
 from archgraph.suggestion.effect import weight_layers
 from archgraph.suggestion.text import Entry
 
@@ -71,7 +71,7 @@ def _without_exception(
             if changed is not None and changed != entry.formula:
                 edits.append(subject.source.replace(entry.formula_path, changed))
     if edits:
-        where = _listed([call.path for call in calls])
+        where = listed([call.path for call in calls])
         why = f"{others} other calls of {block} have one, with {name}={format_value(value)}"
         yield Candidate("missing skip", f"the missing skip of {where}", why, tuple(edits), 0)
 
@@ -116,11 +116,6 @@ def _given(formula: str, block: str, call: Instance, name: str, value: Any) -> s
     return f"{formula[:start]}{block}({', '.join(arguments)}){formula[end:]}"
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
-
-
 # --- layers between residual blocks -------------------------------------------------------------
 
 _Run = tuple[str, str]
@@ -136,7 +131,7 @@ def _around_runs(subject: Subject) -> Iterator[Candidate]:
         for before, last in chosen:
             name = subject.free_name(f"{last}_skip")
             edits.append(subject.source.after(("layers", last), {name: f"{last} + {before}"}))
-        where = _listed([f"{before} → {last}" for before, last in chosen])
+        where = listed([f"{before} → {last}" for before, last in chosen])
         why = "no skip leads around these layers, as in the blocks beside them"
         yield Candidate("missing skip", f"the missing skip {where}", why, tuple(edits), 2)
 
