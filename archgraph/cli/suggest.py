@@ -125,7 +125,7 @@ def _what_if(arguments: argparse.Namespace, origin: Origin, settings: dict[str, 
 def _print_advice(advice: Advice) -> None:
     before = advice.before
     say(f"{advice.graph.name}: {_gradient(before)}")
-    say(f"  {_energy(before)}; {_how(before)}")
+    say(f"  {_from_there(before)}")
     if before.closed is not None:
         say(
             f"the weights of {before.closed} start at 0, so that nothing reaches the layers before "
@@ -137,7 +137,8 @@ def _print_advice(advice: Advice) -> None:
         return
     say(f"  needs mending: {before.trouble}")
     if not advice.suggestions:
-        say(f"none of the {advice.tried} changes that were predicted would help")
+        help = "make them finite" if before.overflow else "help"
+        say(f"none of the {advice.tried} changes that were predicted would {help}")
         return
     if advice.settings:
         names = ", ".join(advice.settings)
@@ -148,9 +149,10 @@ def _print_advice(advice: Advice) -> None:
         say(f"{number}. {suggestion.title}" + ("" if after.flat else " (not enough by itself)"))
         say(f"   {suggestion.why}")
         say(f"   ∂L/∂weight {_short(before)} → {_short(after)}{_values(before, after)}")
+        energies = f"{_energy_or_none(before)} → {_energy_or_none(after)}"
         say(
-            f"   E‖∂L/∂{after.start}‖² {before.energy:.2g} → {after.energy:.2g}; mean squares of "
-            f"outputs {_range(before)} → {_range(after)}"
+            f"   E‖∂L/∂{after.start}‖² {energies}; mean squares of outputs "
+            f"{_range(before)} → {_range(after)}"
         )
         _print_diff(suggestion.diff)
 
@@ -163,21 +165,27 @@ def _values(before: Effect, after: Effect) -> str:
 
 
 def _range(effect: Effect) -> str:
-    return f"{effect.smallest:.2g}…{effect.largest:.2g}"
+    return f"{effect.smallest:.2g}…" + ("∞" if effect.overflow else f"{effect.largest:.2g}")
+
+
+def _energy_or_none(effect: Effect) -> str:
+    return "overflows" if effect.overflow else f"{effect.energy:.2g}"
 
 
 def _print_answer(answer: Answer) -> None:
     before, after = answer.before, answer.after
     say(f"before: {_gradient(before)}")
-    say(f"  {_energy(before)}; {_how(before)}")
+    say(f"  {_from_there(before)}")
     say(f"after {'; '.join(answer.changes)}: {_gradient(after)}")
-    say(f"  {_energy(after)}; {_how(after)}")
+    say(f"  {_from_there(after)}")
     if answer.diff:
         _print_diff(answer.diff)
 
 
 def _gradient(effect: Effect) -> str:
     """Return the sentence that says how the ends compare."""
+    if effect.overflow:
+        return f"∂L/∂weight overflows: {effect.first} and {effect.last} cannot be compared"
     return (
         f"an element of ∂L/∂weight is {_short(effect)} times as large in {effect.first} as in "
         f"{effect.last}"
@@ -189,11 +197,18 @@ def _energy(effect: Effect) -> str:
     return f"E‖∂L/∂{effect.start}‖² is {effect.energy:.3g}{error} of that at the output"
 
 
+def _from_there(effect: Effect) -> str:
+    """Return how much of the gradient arrives, if that is finite, and how that is known."""
+    return _how(effect) if effect.overflow else f"{_energy(effect)}; {_how(effect)}"
+
+
 def _how(effect: Effect) -> str:
     return f"predicted: {effect.method}, batch {effect.batch}, {effect.samples} networks"
 
 
 def _short(effect: Effect) -> str:
+    if effect.overflow:
+        return "overflows"
     error = "" if effect.standard_error is None else f" ± {effect.standard_error:.1g}"
     return f"{effect.ratio:.2g}{error}"
 
