@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from archgraph.cli.printing import console, print_json, say, write_text
 from archgraph.cli.progress import progress
 from archgraph.errors import UsageError
+from archgraph.files import check_target
 from archgraph.spec import find_spec, parse, parse_setting, zoo
 
 if TYPE_CHECKING:
@@ -67,9 +68,10 @@ def _check_target(arguments: argparse.Namespace) -> None:
     """Refuse to write where there is no file of the user's own, before anything is predicted.
 
     Raises:
-        UsageError: a shipped spec or stdin, and no -o.
+        UsageError: a shipped spec or stdin, and no -o; or the file cannot be written.
     """
     if arguments.output is not None:
+        check_target(arguments.output)
         return
     if arguments.spec == "-":
         raise UsageError("--apply cannot change stdin; say where to write with -o FILE")
@@ -78,6 +80,7 @@ def _check_target(arguments: argparse.Namespace) -> None:
             f"--apply does not change {arguments.spec!r}, which ships with archgraph; "
             "say where to write with -o FILE"
         )
+    check_target(find_spec(arguments.spec))
 
 
 def _apply(arguments: argparse.Namespace, advice: Advice) -> str | None:
@@ -95,8 +98,11 @@ def _write(arguments: argparse.Namespace, text: str) -> str:
 
 
 def _what_if(arguments: argparse.Namespace, origin: Origin, settings: dict[str, object]) -> int:
-    from archgraph.suggestion.what_if import ask
+    from archgraph.suggestion.what_if import ask, is_of_text
 
+    writes = arguments.apply is not None
+    if writes and (arguments.cut or not all(map(is_of_text, arguments.edit))):
+        raise UsageError("a change of an edge is a question only; --apply writes changed text")
     answer = ask(
         origin,
         settings,
@@ -106,9 +112,8 @@ def _what_if(arguments: argparse.Namespace, origin: Origin, settings: dict[str, 
         seed=arguments.seed,
     )
     path = None
-    if arguments.apply is not None:
-        if answer.text is None:
-            raise UsageError("a change of an edge is a question only; --apply writes changed text")
+    if writes:
+        assert answer.text is not None
         path = _write(arguments, answer.text)
     if arguments.json:
         print_json({"ok": True, **answer.to_dict(), "path": path})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from archgraph.cli.printing import print_json, print_table, say, warn
 from archgraph.cli.progress import progress
 from archgraph.errors import UsageError
+from archgraph.files import check_target
 
 if TYPE_CHECKING:
     from archgraph.sweeping import Sweep
@@ -28,10 +29,11 @@ def run_sweep(arguments: argparse.Namespace) -> int:
     output = None if arguments.output is None else Path(arguments.output)
     if output is not None:
         check_format(output)
+        check_target(output)
     if arguments.plot is not None:
         from archgraph.picture.plots_style import check_plot
 
-        check_plot(arguments.plot)
+        check_target(check_plot(arguments.plot))
     if arguments.fresh and output is None:
         raise UsageError("--fresh forgets the log beside -o, and there is no -o")
     log = None if output is None else output.with_name(f"{output.name}.jobs.jsonl")
