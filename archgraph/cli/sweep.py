@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +48,7 @@ def run_sweep(arguments: argparse.Namespace) -> int:
 
         check_varying(grid)
     try:
-        with progress("jobs") as report:
+        with _stoppable(), progress("jobs") as report:
             found = sweep(
                 source,
                 grid,
@@ -73,6 +77,19 @@ def run_sweep(arguments: argparse.Namespace) -> int:
         for path in written:
             say(str(path))
     return _verdict(found)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C meanwhile: processes and what they share are then cleaned up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def read_spec(name: str, plugins: list[str]) -> Source:
