@@ -1,4 +1,4 @@
-"""Write a file whole or not at all."""
+"""Write a file whole or not at all, and see beforehand whether it can be written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,23 @@ from pathlib import Path
 
 from archgraph.errors import UsageError
 
-__all__ = ["write_whole"]
+__all__ = ["check_target", "write_whole"]
+
+
+def check_target(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a file that is to be written, before the work whose result it will hold.
+
+    Raises:
+        UsageError: its folder does not exist or takes no files, or it is a folder itself.
+    """
+    where = Path(path)
+    if not where.parent.is_dir():
+        raise UsageError(f"cannot write {str(path)!r}: there is no folder {str(where.parent)!r}")
+    if where.is_dir():
+        raise UsageError(f"cannot write {str(path)!r}: it is a folder")
+    if not os.access(where.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write {str(path)!r}: no files can be put into its folder")
+    return where
 
 
 def write_whole(path: Path, content: bytes) -> Path:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from archgraph.cli.printing import console, print_json, print_table, say
 from archgraph.cli.progress import progress
 from archgraph.cli.specs import load_spec
+from archgraph.files import check_target
 from archgraph.graph import Graph
 
 if TYPE_CHECKING:
@@ -139,8 +140,10 @@ def run_render(arguments: argparse.Namespace) -> int:
     """Draw the network, or how one gradient flows through it."""
     from archgraph.paths import count_histograms
     from archgraph.picture import render
+    from archgraph.picture.writing import check_picture
 
     graph = load_spec(arguments)
+    target = check_target(check_picture(arguments.output or f"{graph.name}.svg"))
     options: dict[str, Any] = {"max_nodes": arguments.max_nodes}
     if arguments.wrt is not None:
         options["wrt"] = arguments.wrt
@@ -155,7 +158,7 @@ def run_render(arguments: argparse.Namespace) -> int:
                 seed=arguments.seed,
                 dtype=arguments.dtype,
             )
-    path = render(graph, arguments.output or f"{graph.name}.svg", **options)
+    path = render(graph, target, **options)
     if arguments.json:
         print_json({"path": str(path)})
     else:

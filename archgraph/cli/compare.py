@@ -9,6 +9,7 @@ from archgraph.cli.printing import print_json, print_table, say
 from archgraph.cli.progress import progress
 from archgraph.cli.sweep import read_spec
 from archgraph.errors import UsageError
+from archgraph.files import check_target
 
 if TYPE_CHECKING:
     from archgraph.sweeping import Comparison, Grid
@@ -23,7 +24,7 @@ def run_compare(arguments: argparse.Namespace) -> int:
     if arguments.output is not None:
         from archgraph.picture.plots_style import check_plot
 
-        check_plot(arguments.output)
+        check_target(check_plot(arguments.output))
     found = compare_specs(arguments, arguments.measure)
     written = None
     if arguments.output is not None:

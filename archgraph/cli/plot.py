@@ -9,6 +9,7 @@ from typing import Any
 from archgraph.cli.compare import compare_specs, read_grid
 from archgraph.cli.printing import print_json, say
 from archgraph.cli.progress import progress
+from archgraph.files import check_target
 
 __all__ = ["run_plot"]
 
@@ -19,7 +20,7 @@ def run_plot(arguments: argparse.Namespace) -> int:
 
     names = [Path(name).stem for name in dict.fromkeys(arguments.spec) if name != "-"]
     default = f"{'-'.join(names) or 'stdin'}.{arguments.kind}.svg"
-    path = check_plot(arguments.output or default)
+    path = check_target(check_plot(arguments.output or default))
     draw = _draw_signals if arguments.kind == "signal" else _draw_norms
     found = draw(arguments, path)
     if arguments.json:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from archgraph.cli.printing import console, print_json, say, write_text
 from archgraph.cli.progress import progress
 from archgraph.errors import UsageError
+from archgraph.files import check_target
 from archgraph.spec import find_spec, parse, parse_setting, zoo
 
 if TYPE_CHECKING:
@@ -67,9 +68,10 @@ def _check_target(arguments: argparse.Namespace) -> None:
     """Refuse to write where there is no file of the user's own, before anything is predicted.
 
     Raises:
-        UsageError: a shipped spec or stdin, and no -o.
+        UsageError: a shipped spec or stdin, and no -o; or the file cannot be written.
     """
     if arguments.output is not None:
+        check_target(arguments.output)
         return
     if arguments.spec == "-":
         raise UsageError("--apply cannot change stdin; say where to write with -o FILE")
@@ -78,6 +80,7 @@ def _check_target(arguments: argparse.Namespace) -> None:
             f"--apply does not change {arguments.spec!r}, which ships with archgraph; "
             "say where to write with -o FILE"
         )
+    check_target(find_spec(arguments.spec))
 
 
 def _apply(arguments: argparse.Namespace, advice: Advice) -> str | None:
@@ -95,8 +98,11 @@ def _write(arguments: argparse.Namespace, text: str) -> str:
 
 
 def _what_if(arguments: argparse.Namespace, origin: Origin, settings: dict[str, object]) -> int:
-    from archgraph.suggestion.what_if import ask
+    from archgraph.suggestion.what_if import ask, is_of_text
 
+    writes = arguments.apply is not None
+    if writes and (arguments.cut or not all(map(is_of_text, arguments.edit))):
+        raise UsageError("a change of an edge is a question only; --apply writes changed text")
     answer = ask(
         origin,
         settings,
@@ -106,9 +112,8 @@ def _what_if(arguments: argparse.Namespace, origin: Origin, settings: dict[str, 
         seed=arguments.seed,
     )
     path = None
-    if arguments.apply is not None:
-        if answer.text is None:
-            raise UsageError("a change of an edge is a question only; --apply writes changed text")
+    if writes:
+        assert answer.text is not None
         path = _write(arguments, answer.text)
     if arguments.json:
         print_json({"ok": True, **answer.to_dict(), "path": path})
@@ -125,7 +130,7 @@ def _what_if(arguments: argparse.Namespace, origin: Origin, settings: dict[str, 
 def _print_advice(advice: Advice) -> None:
     before = advice.before
     say(f"{advice.graph.name}: {_gradient(before)}")
-    say(f"  {_energy(before)}; {_how(before)}")
+    say(f"  {_from_there(before)}")
     if before.closed is not None:
         say(
             f"the weights of {before.closed} start at 0, so that nothing reaches the layers before "
@@ -137,7 +142,8 @@ def _print_advice(advice: Advice) -> None:
         return
     say(f"  needs mending: {before.trouble}")
     if not advice.suggestions:
-        say(f"none of the {advice.tried} changes that were predicted would help")
+        help = "make them finite" if before.overflow else "help"
+        say(f"none of the {advice.tried} changes that were predicted would {help}")
         return
     if advice.settings:
         names = ", ".join(advice.settings)
@@ -148,9 +154,10 @@ def _print_advice(advice: Advice) -> None:
         say(f"{number}. {suggestion.title}" + ("" if after.flat else " (not enough by itself)"))
         say(f"   {suggestion.why}")
         say(f"   ∂L/∂weight {_short(before)} → {_short(after)}{_values(before, after)}")
+        energies = f"{_energy_or_none(before)} → {_energy_or_none(after)}"
         say(
-            f"   E‖∂L/∂{after.start}‖² {before.energy:.2g} → {after.energy:.2g}; mean squares of "
-            f"outputs {_range(before)} → {_range(after)}"
+            f"   E‖∂L/∂{after.start}‖² {energies}; mean squares of outputs "
+            f"{_range(before)} → {_range(after)}"
         )
         _print_diff(suggestion.diff)
 
@@ -163,21 +170,27 @@ def _values(before: Effect, after: Effect) -> str:
 
 
 def _range(effect: Effect) -> str:
-    return f"{effect.smallest:.2g}…{effect.largest:.2g}"
+    return f"{effect.smallest:.2g}…" + ("∞" if effect.overflow else f"{effect.largest:.2g}")
+
+
+def _energy_or_none(effect: Effect) -> str:
+    return "overflows" if effect.overflow else f"{effect.energy:.2g}"
 
 
 def _print_answer(answer: Answer) -> None:
     before, after = answer.before, answer.after
     say(f"before: {_gradient(before)}")
-    say(f"  {_energy(before)}; {_how(before)}")
+    say(f"  {_from_there(before)}")
     say(f"after {'; '.join(answer.changes)}: {_gradient(after)}")
-    say(f"  {_energy(after)}; {_how(after)}")
+    say(f"  {_from_there(after)}")
     if answer.diff:
         _print_diff(answer.diff)
 
 
 def _gradient(effect: Effect) -> str:
     """Return the sentence that says how the ends compare."""
+    if effect.overflow:
+        return f"∂L/∂weight overflows: {effect.first} and {effect.last} cannot be compared"
     return (
         f"an element of ∂L/∂weight is {_short(effect)} times as large in {effect.first} as in "
         f"{effect.last}"
@@ -189,11 +202,18 @@ def _energy(effect: Effect) -> str:
     return f"E‖∂L/∂{effect.start}‖² is {effect.energy:.3g}{error} of that at the output"
 
 
+def _from_there(effect: Effect) -> str:
+    """Return how much of the gradient arrives, if that is finite, and how that is known."""
+    return _how(effect) if effect.overflow else f"{_energy(effect)}; {_how(effect)}"
+
+
 def _how(effect: Effect) -> str:
     return f"predicted: {effect.method}, batch {effect.batch}, {effect.samples} networks"
 
 
 def _short(effect: Effect) -> str:
+    if effect.overflow:
+        return "overflows"
     error = "" if effect.standard_error is None else f" ± {effect.standard_error:.1g}"
     return f"{effect.ratio:.2g}{error}"
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import math
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archgraph.cli.printing import print_json, print_table, say, warn
 from archgraph.cli.progress import progress
 from archgraph.errors import UsageError
+from archgraph.files import check_target
 
 if TYPE_CHECKING:
     from archgraph.sweeping import Sweep
@@ -28,10 +33,11 @@ def run_sweep(arguments: argparse.Namespace) -> int:
     output = None if arguments.output is None else Path(arguments.output)
     if output is not None:
         check_format(output)
+        check_target(output)
     if arguments.plot is not None:
         from archgraph.picture.plots_style import check_plot
 
-        check_plot(arguments.plot)
+        check_target(check_plot(arguments.plot))
     if arguments.fresh and output is None:
         raise UsageError("--fresh forgets the log beside -o, and there is no -o")
     log = None if output is None else output.with_name(f"{output.name}.jobs.jsonl")
@@ -42,7 +48,7 @@ def run_sweep(arguments: argparse.Namespace) -> int:
 
         check_varying(grid)
     try:
-        with progress("jobs") as report:
+        with _stoppable(), progress("jobs") as report:
             found = sweep(
                 source,
                 grid,
@@ -71,6 +77,19 @@ def run_sweep(arguments: argparse.Namespace) -> int:
         for path in written:
             say(str(path))
     return _verdict(found)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C meanwhile: processes and what they share are then cleaned up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def read_spec(name: str, plugins: list[str]) -> Source:

@@ -12,7 +12,20 @@ from archgraph.graph import Graph
 from archgraph.picture.diagram import diagram
 from archgraph.picture.layout import FORMATS, layout
 
-__all__ = ["render"]
+__all__ = ["check_picture", "render"]
+
+
+def check_picture(path: str | os.PathLike[str]) -> Path:
+    """Return a picture's path.
+
+    Raises:
+        UsageError: its suffix is no format.
+    """
+    where = Path(path)
+    if where.suffix[1:].lower() not in FORMATS:
+        known = ", ".join(f".{known}" for known in FORMATS)
+        raise UsageError(f"cannot tell the format of {where.name!r}: its suffix must be {known}")
+    return where
 
 
 def render(
@@ -33,10 +46,8 @@ def render(
         UsageError: the suffix is unknown, or the file cannot be written.
         LayoutError: no picture could be made; `path` is as it was.
     """
-    where = Path(path)
-    picture_format = where.suffix[1:].lower()
-    if picture_format not in FORMATS:
-        known = ", ".join(f".{known}" for known in FORMATS)
-        raise UsageError(f"cannot tell the format of {where.name!r}: its suffix must be {known}")
-    picture = layout(diagram(graph, **options), picture_format, timeout_seconds=timeout_seconds)
+    where = check_picture(path)
+    picture = layout(
+        diagram(graph, **options), where.suffix[1:].lower(), timeout_seconds=timeout_seconds
+    )
     return write_whole(where, picture)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +13,7 @@ from archgraph.graph import Edge, Graph, Node
 from archgraph.ops.op import Op
 from archgraph.suggestion.text import Edit, Entry, Source
 
-__all__ = ["Candidate", "Subject", "Term", "terms_of"]
+__all__ = ["Candidate", "Subject", "Term", "listed", "terms_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Candidate:
     """A change of a spec: what it is called, why it may help, and the characters it changes."""
 
     family: str
-    """`init`, `activation`, `scale`, `skip` or `norm`."""
+    """`init`, `activation`, `scale`, `skip`, `missing skip` or `norm`."""
     title: str
     why: str
     edits: tuple[Edit, ...]
@@ -110,6 +110,12 @@ class Term:
     end: int
     factor: str | None
     value: str
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names for a title: the first three, and how many more there are."""
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
 def terms_of(formula: str, factors: frozenset[str]) -> list[Term]:

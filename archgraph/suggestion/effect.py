@@ -51,6 +51,8 @@ class Effect:
     closed: str | None = None
     """The weight layer whose weights all start at 0, by which no gradient arrives at the first
     step; None where one does."""
+    overflow: bool = False
+    """Whether the gradient of some weight is infinite or NaN, so that nothing can be compared."""
 
     @property
     def flat(self) -> bool:
@@ -65,6 +67,8 @@ class Effect:
         biases they are even where all vanishes or explodes, as ∂L/∂W is the product of a gradient
         and a value, of which one grows as the other shrinks; so both are looked at too.
         """
+        if self.overflow:
+            return "values or gradients overflow: they are infinite or NaN"
         if not 1 / FLAT <= self.ratio <= FLAT:
             return "the gradients of the weights differ by more than a factor of 10"
         if self.values is not None and not _WILD**-0.5 <= self.values <= _WILD**0.5:
@@ -78,8 +82,11 @@ class Effect:
     def distance(self) -> float:
         """Powers of ten between this network and a flat one; ∞ where no gradient arrives.
 
+        ∞ too where one overflows, so that whatever makes it finite comes first.
         The worse of weights and values; and half of what the values' own sizes are beyond sane.
         """
+        if self.overflow:
+            return math.inf
         ratios = [self.ratio] if self.values is None else [self.ratio, self.values]
         away = max(_decades(ratio) for ratio in ratios)
         beyond = max(_decades(self.smallest), _decades(self.largest)) - math.log10(_SANE)
@@ -123,6 +130,7 @@ def effect_of(prediction: Prediction) -> Effect:
         values = values if values > 0 else None
     start = _read(graph, first)
     end = prediction.nodes[start]
+    overflow = any(not math.isfinite(item.rms) for item in prediction.parameters.values())
     found = [prediction.nodes[node.name].second_moment for node in layers]
     moments = [moment for moment in found if moment] or [1.0]
     return Effect(
@@ -137,9 +145,10 @@ def effect_of(prediction: Prediction) -> Effect:
         smallest=min(moments),
         largest=max(moments),
         method=prediction.method,
-        closed=None if end.energy else _closed(graph, layers),
+        closed=None if end.energy or overflow else _closed(graph, layers),
         batch=prediction.batch,
         samples=prediction.samples,
+        overflow=overflow,
     )
 
 

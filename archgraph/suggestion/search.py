@@ -18,6 +18,7 @@ from archgraph.prediction.plan import make_plan
 from archgraph.suggestion.advice import Advice, Suggestion
 from archgraph.suggestion.candidate import Candidate, Subject
 from archgraph.suggestion.effect import Effect, effect_of
+from archgraph.suggestion.missing import missing_skips
 from archgraph.suggestion.norms import norms
 from archgraph.suggestion.origin import Origin, read_origin
 from archgraph.suggestion.scales import scales
@@ -28,7 +29,7 @@ __all__ = ["advise", "predicted", "suggest"]
 
 Progress = Callable[[int, int], None]
 
-FAMILIES: Final = (initialisers, activations, scales, skips, norms)
+FAMILIES: Final = (initialisers, activations, scales, missing_skips, skips, norms)
 """What makes candidates; a new family of changes is one file and one name here."""
 
 BATCH: Final = 32
@@ -62,12 +63,12 @@ def suggest(
 ) -> Advice:
     """Find changes of a spec that bring the gradient of its first layer near that of its last.
 
-    Candidates are changes of the text: inits that suit the activation, other activations (never
-    of a gate), λ of skips and branches, skips around copies or along a chain, norms. Each is
-    parsed and predicted (`archgraph.predict`), first with few networks, the best with more; pairs
-    of them are tried if none suffices alone. What is compared is the root-mean-square of an
-    element of ∂L/∂weight, first weight layer over last. Those that bring it, and the values'
-    gradients, within a factor 10 come first; of equally good ones the least invasive.
+    Candidates are changes of the text: inits that suit the activation, other activations (never of
+    a gate), λ of skips and branches, skips around copies, along a chain or where some blocks lack
+    one, norms. Each is parsed and predicted (`archgraph.predict`), first with few networks, the
+    best with more; pairs of them are tried if none suffices alone. What is compared is the root-
+    mean-square of an element of ∂L/∂weight, first weight layer over last. Those that bring it, and
+    the values' gradients, within a factor 10 come first; of equally good ones the least invasive.
 
     Args:
         spec: A file's path, or the name of a shipped spec.

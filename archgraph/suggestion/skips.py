@@ -1,4 +1,7 @@
-"""Skips where there are none: around every copy of a repeat, around several, along a chain."""
+"""Skips where there are none: around every copy of a repeat, around several, along a chain.
+
+Where most blocks have one already, see `missing`.
+"""
 
 from __future__ import annotations
 

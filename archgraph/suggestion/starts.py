@@ -8,8 +8,8 @@ from typing import Final
 
 from archgraph.expression import ExpressionError, parse
 from archgraph.ops.op import Op
-from archgraph.suggestion.candidate import Candidate, Subject
-from archgraph.suggestion.text import Edit
+from archgraph.suggestion.candidate import Candidate, Subject, listed
+from archgraph.suggestion.text import Edit, Entry
 
 __all__ = ["activations", "initialisers"]
 
@@ -38,14 +38,17 @@ _TARGETS: Final = ("Tanh", "ReLU", "SELU", "GELU")
 
 
 def initialisers(subject: Subject) -> Iterator[Candidate]:
-    """Yield the inits that suit the network's activation, for all its weight layers."""
+    """Yield the inits that suit the network's activation, for all its weight layers.
+
+    Layers with an `init` of their own keep it in one candidate, which says so, and have it
+    replaced in another: it may be meant (a branch that starts at 0), or be what is wrong.
+    """
     activation = subject.activation
     name = activation.name if activation is not None else "a linear network"
     for init in _suitable(activation.name) if activation is not None else (_LECUN, "orthogonal"):
-        edits = _init_edits(subject, init)
-        if edits:
+        for tail, edits in _all_init_edits(subject, init):
             why = f"the init that is derived for {name}, from the size of its values and slopes"
-            yield Candidate("init", f"start weights by {init}, biases at 0", why, edits, 0)
+            yield Candidate("init", f"start weights by {init}, biases at 0{tail}", why, edits, 0)
 
 
 def activations(subject: Subject) -> Iterator[Candidate]:
@@ -65,15 +68,42 @@ def activations(subject: Subject) -> Iterator[Candidate]:
         why = f"{name} lets more of the gradient through than {present.name} does"
         yield Candidate("activation", f"{name} instead of {present.name}", why, edits, 1)
         for init in _suitable(name):
-            more = _init_edits(subject, init)
-            if more:
-                title = f"{name} instead of {present.name}, weights by {init}, biases at 0"
+            for tail, more in _all_init_edits(subject, init):
+                title = f"{name} instead of {present.name}, weights by {init}, biases at 0{tail}"
                 why = f"{name}, with an init that is derived for it"
                 yield Candidate("activation", title, why, (*edits, *more), 1)
 
 
 def _suitable(activation: str) -> tuple[str, ...]:
     return _SUITABLE.get(activation, _OTHERS)
+
+
+def _all_init_edits(subject: Subject, init: str) -> Iterator[tuple[str, tuple[Edit, ...]]]:
+    """Yield the edits of an init with what its title adds: who keeps its own, or changes it."""
+    everywhere = _init_edits(subject, init)
+    layers = [entry for entry in subject.entries if _own_weight(subject, entry) is not None]
+    names = listed([entry.name for entry in layers])
+    if everywhere:
+        keep = "keeps its" if len(layers) == 1 else "keep their"
+        yield f"; {names} {keep} own" if layers else "", everywhere
+    own = tuple(edit for entry in layers for edit in _own_edits(subject, entry, init))
+    if own:
+        yield f", those of {names} too", (*everywhere, *own)
+
+
+def _own_weight(subject: Subject, entry: Entry) -> str | None:
+    """Return how the weights of a weight layer start if its own `init` says so."""
+    nodes = subject.nodes(entry)
+    heavy = any(node.op is not None and node.op.op.weight_layer for node in nodes)
+    return subject.source.scalar((*entry.path, "init", "weight")) if heavy else None
+
+
+def _own_edits(subject: Subject, entry: Entry, init: str) -> Iterator[Edit]:
+    source, path = subject.source, (*entry.path, "init")
+    for key, value in {"weight": init, "bias": "0"}.items():
+        present = source.scalar((*path, key))
+        if present is not None and present not in (value, f"{value}()", f"{value}.0"):
+            yield source.replace((*path, key), value)
 
 
 def _init_edits(subject: Subject, init: str) -> tuple[Edit, ...]:

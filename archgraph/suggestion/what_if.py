@@ -20,7 +20,7 @@ from archgraph.suggestion.search import predicted
 from archgraph.suggestion.skips import repeat_skip
 from archgraph.suggestion.text import Source
 
-__all__ = ["Answer", "ask"]
+__all__ = ["Answer", "ask", "is_of_text"]
 
 _EVERY: Final = re.compile(r"skip\s+(?P<name>\S+)\s+every\s+(?P<every>\d+)\Z")
 _SKIP: Final = re.compile(r"skip\s+(?P<source>\S+?)\s*->\s*(?P<target>[^\s:]+)(?P<rest>.*)\Z")
@@ -82,7 +82,6 @@ def ask(
         UsageError: a change makes no sense, or there is no such edge.
     """
     origin = origin.with_settings(settings)
-    before = predicted(origin.graph(), batch=batch, seed=seed)
     edits, cuts = tuple(edit), tuple(cut)
     changed, surgery = origin, [_cutting(pattern) for pattern in cuts]
     for text in edits:
@@ -94,6 +93,8 @@ def ask(
     graph = changed.graph()
     for operate in surgery:
         graph = operate(graph)
+    # What is no change is said before anything is predicted.
+    before = predicted(origin.graph(), batch=batch, seed=seed)
     after = predicted(graph, batch=batch or before.batch, seed=seed)
     return Answer(
         changes=(*(f"cut {pattern}" for pattern in cuts), *edits),
@@ -102,6 +103,15 @@ def ask(
         text=None if surgery else changed.text,
         diff=None if surgery else origin.diff(changed.text),
     )
+
+
+def is_of_text(change: str) -> bool:
+    """Return whether an edit changes the spec's text, and not an edge of its graph.
+
+    Raises:
+        UsageError: what should be a λ is none.
+    """
+    return _operation(change) is None
 
 
 # --- changes of the text ------------------------------------------------------------------------

@@ -41,6 +41,36 @@ def test_it_prints_numbered_suggestions_with_their_effects_and_diffs(capsys, spe
     assert not any("\x1b" in line for line in lines)  # no colour off a terminal
 
 
+WILD = """\
+archgraph: 1
+inputs: {x: [8]}
+layers:
+  h: {op: Linear(8), repeat: 12, init: {weight: normal(std=1e30)}}
+  y: Linear(8)
+loss: MSELoss()
+"""
+
+
+def test_a_network_that_overflows_is_said_to_and_is_made_finite(capsys, tmp_path):
+    path = tmp_path / "wild.yaml"
+    path.write_text(WILD)
+    text = run(capsys, path).out
+    assert "nan" not in text
+    assert "∂L/∂weight overflows: h.0 and y cannot be compared" in text
+    assert "needs mending: values or gradients overflow: they are infinite or NaN" in text
+    assert "1. start weights by orthogonal, biases at 0, those of h too\n" in text
+    assert "∂L/∂weight overflows → 1 ±" in text
+    found = json.loads(run(capsys, path, "--json").out)
+    assert found["before"]["overflow"] is True
+    assert found["suggestions"][0]["effect"]["overflow"] is False
+
+
+def test_nothing_makes_finite_what_overflows_at_its_input(capsys, tmp_path):
+    path = tmp_path / "wild.yaml"
+    path.write_text(WILD.replace("  h:", "  z: 1e200*x + 1e200*x\n  h:"))
+    assert "that were predicted would make them finite" in run(capsys, path).out
+
+
 def test_json_and_the_file_that_it_writes_agree(capsys, spec, tmp_path):
     out = tmp_path / "new.yaml"
     arguments = (spec, "--limit", 1, "--set", "width=6", "--apply", 1, "-o", out, "--json")

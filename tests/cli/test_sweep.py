@@ -109,6 +109,23 @@ def test_killed_and_continued(spec, tmp_path):
     assert output.read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
+def test_terminated_it_ends_quietly(spec, tmp_path):
+    output, log = tmp_path / "a.csv", tmp_path / "a.csv.jobs.jsonl"
+    many = [sys.executable, "-m", "archgraph", "sweep", spec, "--set", "depth=2:12:2"]
+    many += ["--seeds", "500", "--workers", "2", "-o", str(output)]
+    process = subprocess.Popen(many, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (log.exists() and log.read_bytes().count(b"\n") > 2):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "leaked" not in said
+    assert said.splitlines()[-1] == "interrupted"
+
+
 def _children(pid: int) -> list[int]:
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):

@@ -148,6 +148,31 @@ layers:
 """
 
 
+OWN = """\
+archgraph: 1
+inputs: {x: [8]}
+layers:
+  h: {op: Linear(8), repeat: 12, init: {weight: normal(std=3), bias: 1}}
+  n: {op: LayerNorm, init: {weight: 2}}
+  y: Linear(8)
+init: {weight: orthogonal, bias: 0}
+"""
+
+
+def test_an_init_of_a_layer_s_own_is_replaced_or_said_to_be_kept():
+    found = titles(initialisers, OWN)
+    lecun = "kaiming_normal(nonlinearity='linear')"
+    assert set(found) == {
+        f"start weights by {lecun}, biases at 0; h keeps its own",
+        f"start weights by {lecun}, biases at 0, those of h too",
+        "start weights by orthogonal, biases at 0, those of h too",
+    }
+    kept = found[f"start weights by {lecun}, biases at 0; h keeps its own"]
+    assert kept == OWN.replace("weight: orthogonal", f"weight: {lecun}")
+    replaced = found["start weights by orthogonal, biases at 0, those of h too"]
+    assert replaced == OWN.replace("normal(std=3), bias: 1", "orthogonal, bias: 0")
+
+
 def test_lambdas_are_written_into_the_formula_and_depend_on_the_depth():
     found = titles(scales, RESIDUAL)
     written = {

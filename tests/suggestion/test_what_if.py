@@ -8,6 +8,7 @@ import pytest
 
 import archgraph
 from archgraph.errors import SpecError, TargetError, UsageError
+from archgraph.suggestion import what_if
 from archgraph.suggestion.origin import Origin, read_origin
 from archgraph.suggestion.search import predicted
 from archgraph.suggestion.what_if import ask
@@ -122,7 +123,8 @@ def test_copies_get_a_skip_over_several_of_them():
     ],
     ids=str,
 )
-def test_what_makes_no_sense_is_refused(changes, message):
+def test_what_makes_no_sense_is_refused_before_anything_is_predicted(changes, message, monkeypatch):
+    monkeypatch.setattr(what_if, "predicted", lambda *_, **__: pytest.fail("it predicted"))
     with pytest.raises((UsageError, TargetError), match=message):
         asked(**changes)
 
