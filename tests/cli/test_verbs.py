@@ -167,7 +167,7 @@ def test_a_bad_spec_is_text_on_stderr(capsys):
     ("arguments", "message"),
     [
         ([], "say what to do"),
-        (["pahts", "residual"], "there is no verb 'pahts'; did you mean 'paths'?"),
+        (["pahts", "residual"], "there is no verb or shipped spec 'pahts'; did you mean 'paths'?"),
         (["paths", "residual"], "required: --wrt"),
         (["paths", "residual", "--wrt", "x9"], "no node, input or parameter 'x9'"),
         (["paths", "residual", "--wrt", "L"], "'L' is the loss itself"),
