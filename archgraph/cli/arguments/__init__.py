@@ -35,7 +35,9 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         close = suggest(first, verbs) or suggest(first, zoo())
         hint = f"; did you mean '{close}'?" if close else f"; the verbs are {', '.join(verbs)}"
         raise UsageError(f"there is no verb or shipped spec '{first}'{hint}")
-    arguments = parser.parse_args(argv)
+    arguments, left = parser.parse_known_args(argv)
+    if left:
+        verbs[first].refuse(left)
     _keep_the_spec(arguments)
     return arguments
 
@@ -56,7 +58,7 @@ def _is_spec(word: str) -> bool:
 
 
 def build_parser() -> Parser:
-    """Return the parser; its default `verbs` lists them."""
+    """Return the parser; its default `verbs` holds theirs by name."""
     from archgraph import __version__
 
     parser = Parser(
@@ -68,5 +70,5 @@ def build_parser() -> Parser:
     verbs = parser.add_subparsers(metavar="verb", parser_class=Parser)
     for add in (structure_verbs, measured_verbs, predicted_verbs, sweeping_verbs, reference_verbs):
         add(verbs)
-    parser.set_defaults(verbs=list(verbs.choices))
+    parser.set_defaults(verbs=dict(verbs.choices))
     return parser

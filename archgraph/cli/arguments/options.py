@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from archgraph.errors import UsageError
+from archgraph.errors import UsageError, suggest
 
 __all__ = [
     "Parser",
@@ -27,6 +27,16 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise what argparse would print, with the usage."""
         raise UsageError(f"{message}\n{self.format_usage().strip()}")
+
+    def refuse(self, words: Sequence[str]) -> NoReturn:
+        """Raise for words that nothing takes, with the option that was meant if one is close."""
+        known = [option for action in self._actions for option in action.option_strings]
+        unknown = next((word.partition("=")[0] for word in words if word.startswith("-")), None)
+        if unknown is None:
+            self.error(f"unrecognized arguments: {' '.join(words)}")
+        close = suggest(unknown, known)
+        hint = f"; did you mean '{close}'?" if close else ""
+        self.error(f"{self.prog} has no option '{unknown}'{hint}")
 
 
 class _Paragraphs(argparse.HelpFormatter):
