@@ -114,7 +114,19 @@ class TargetError(UsageError):
 
 
 class BudgetError(ArchgraphError):
-    """Doing it as asked would exceed the stated budget; the message says what to use instead."""
+    """Doing it as asked would exceed the stated budget; the message says what to use instead.
+
+    Args:
+        reason: What would be exceeded.
+        advice: What to use instead, in terms of the function that was called.
+    """
+
+    def __init__(self, reason: str, advice: str) -> None:
+        self.reason, self.advice = reason, advice
+        super().__init__(f"{reason}; {advice}")
+
+    def __reduce__(self) -> tuple[type[BudgetError], tuple[str, str]]:
+        return type(self), (self.reason, self.advice)
 
 
 class GradientError(ArchgraphError):

@@ -12,7 +12,7 @@ from archgraph.cli.path_norms import grade_of, print_norms
 from archgraph.cli.printing import print_json, print_table, say
 from archgraph.cli.progress import progress
 from archgraph.cli.specs import load_spec
-from archgraph.errors import UsageError
+from archgraph.errors import BudgetError, UsageError
 from archgraph.graph import Graph
 from archgraph.paths.enumerate import Path
 from archgraph.paths.walk import walk
@@ -65,7 +65,14 @@ def _refuse_early(graph: Graph, by: str | Mapping[str, int], arguments: argparse
     for wrt in arguments.wrt:
         paths = walk(graph, wrt, arguments.of)
         if by == "path" and not arguments.sample and arguments.top is None:
-            within_budget(paths, arguments.budget or DEFAULT_BUDGET)
+            try:
+                within_budget(paths, arguments.budget or DEFAULT_BUDGET)
+            except BudgetError as error:
+                raise BudgetError(
+                    error.reason,
+                    "--budget N follows more, --top K the heaviest only, and a split --by edge, "
+                    "weights or branches follows none",
+                ) from None
 
 
 def _split(
@@ -88,16 +95,20 @@ def _split(
             progress=report,
         )
     budget = {} if arguments.budget is None else {"budget": arguments.budget}
-    return decompose(
-        tape,
-        wrt,
-        by,
-        of=arguments.of,
-        top=arguments.top,
-        memory_bytes=_bytes(arguments.memory),
-        progress=report,
-        **budget,
-    )
+    try:
+        return decompose(
+            tape,
+            wrt,
+            by,
+            of=arguments.of,
+            top=arguments.top,
+            memory_bytes=_bytes(arguments.memory),
+            progress=report,
+            **budget,
+        )
+    except BudgetError as error:
+        advice = "--memory SIZE allows more, and a smaller --batch N takes less"
+        raise BudgetError(error.reason, advice) from None
 
 
 def _degrees(graph: Graph, settings: list[str]) -> Mapping[str, int]:

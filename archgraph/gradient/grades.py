@@ -160,7 +160,8 @@ def _window(tape: Tape, paths: Walk, grades: int, memory_bytes: int | None) -> i
     if memory_bytes < needed:
         raise BudgetError(
             f"one grade takes about {needed / 2**20:.1f} MiB, and {memory_bytes / 2**20:.1f} MiB "
-            "are allowed; allow more, or take a smaller batch"
+            "are allowed",
+            "allow more, or take a smaller batch",
         )
     return min(grades, memory_bytes // needed)
 

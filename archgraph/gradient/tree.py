@@ -35,8 +35,9 @@ def within_budget(paths: Walk, budget: int) -> int:
         start, end = paths.names[paths.start], paths.names[paths.end]
         raise BudgetError(
             f"{shown_count(count)} paths lead from {start!r} to {end!r}, and at most {budget:,} "
-            "are followed one by one; raise the budget, ask for the heaviest of them only, or "
-            "split the gradient by edge, weights or branches, which follow no paths"
+            "are followed one by one",
+            "raise the budget, ask for the heaviest of them only, or split the gradient by edge, "
+            "weights or branches, which follow no paths",
         )
     return count
 

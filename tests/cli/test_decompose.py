@@ -88,10 +88,18 @@ def test_a_degree_for_any_edge(capsys):
     assert "whole number" in refused(capsys, "residual", "--wrt", "x1", "--degree", "x1->x3=-1")
 
 
+def test_too_many_paths_names_the_options(capsys):
+    said = refused(capsys, "residual", "--wrt", "x1", "--by", "path", "--budget", "3")
+    assert "at most 3 are followed one by one; --budget N follows more, --top K the" in said
+    assert "raise the budget" not in said
+
+
 def test_sizes_of_memory(capsys):
     few = ("residual", "--wrt", "x1", "--by", "skips", "--memory")
     assert as_json(capsys, *few, "1.5MiB")["parts"]
-    assert "one grade takes about" in refused(capsys, *few, "1")
+    said = refused(capsys, *few, "1")
+    assert "one grade takes about" in said
+    assert "; --memory SIZE allows more, and a smaller --batch N takes less" in said
     assert "--memory takes a size such as 500M" in refused(capsys, *few, "lots")
 
 
