@@ -20,6 +20,7 @@ from archgraph.picture.plots_style import (
     log_ticks,
     new_figure,
     plain_axes,
+    roughly,
     save,
     titles,
 )
@@ -67,7 +68,7 @@ def plot_comparison(comparison: Comparison, path: str | os.PathLike[str]) -> Pat
     with drawing():
         variants = comparison.variants
         labels = max(len(variant.label) for variant in variants)
-        room = 0.15 if len(variants) == 1 else 0.45 + 0.078 * min(labels, 40)
+        room = 0.15 if len(variants) == 1 else 0.57 + 0.078 * min(labels, 40)
         figure = new_figure(6.3 + room, max(4.3, 1.45 + 0.165 * len(variants)))
         top = titles(figure, _TITLES[comparison.at], _subtitle(comparison))
         width, height = figure.get_size_inches()
@@ -97,7 +98,7 @@ def _subtitle(comparison: Comparison) -> list[str]:
     methods = list(dict.fromkeys(f"{v.method}, {v.samples:,} networks" for v in variants))
     second = [f"predicted: lines ({'; '.join(methods)})"]
     if comparison.networks:
-        second.append(f"measured: markers ({comparison.networks:,} networks)")
+        second.append(f"measured: markers ({roughly(comparison.networks)})")
     second.append("±2 standard errors")
     return [" · ".join(first), " · ".join(second)]
 

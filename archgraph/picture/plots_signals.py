@@ -17,6 +17,7 @@ from archgraph.picture.plots_style import (
     log_ticks,
     new_figure,
     plain_axes,
+    roughly,
     save,
     title_inches,
     titles,
@@ -59,7 +60,7 @@ def plot_signals(signals: Sequence[Signals], path: str | os.PathLike[str]) -> Pa
     panels = [(n, text) for n, text in _PANELS if any(getattr(s, n) is not None for s in signals)]
     variants = [item.variant for item in signals]
     labels = max(len(variant.label) for variant in variants)
-    room = 0.15 if len(signals) == 1 else 0.45 + 0.078 * min(labels, 40)
+    room = 0.15 if len(signals) == 1 else 0.57 + 0.078 * min(labels, 40)
     with drawing():
         lines = _signal_lines(signals)
         wide, panel, gap = 6.3 + room, 1.45, 0.16
@@ -84,7 +85,7 @@ def plot_signals(signals: Sequence[Signals], path: str | os.PathLike[str]) -> Pa
 def _signal_lines(signals: Sequence[Signals]) -> list[str]:
     one = signals[0]
     spec, varied = specs([item.variant for item in signals])
-    drawn = [f"{one.networks:,} real networks", f"batch {one.batch}", f"seed {one.seed}"]
+    drawn = [f"measured in {roughly(one.networks)}", f"batch {one.batch}", f"seed {one.seed}"]
     says = "after each sum of a skip" if one.branches is not None else "between blocks"
     return [
         " · ".join([spec, *varied, *drawn]),

@@ -129,6 +129,41 @@ def test_comparisons_are_legible(case, at, figures, tmp_path):
     assert_legible(figures[0])
 
 
+@pytest.mark.parametrize(
+    ("networks", "said"),
+    [
+        (1, "measured: markers (1 network, so no bars)"),
+        (5, "measured: markers (5 networks only: their bars are rough)"),
+        (20, "measured: markers (20 networks) "),
+    ],
+)
+def test_few_networks_make_rough_bars(networks, said, figures, tmp_path):
+    found = Comparison(tuple(CASES["measured"]), "weights", 4, 0, networks)
+    plots.plot_comparison(found, tmp_path / "a.png")
+    assert said in " ".join(text.get_text() for text in figures[0].texts)
+
+
+def test_what_leads_to_a_label_is_no_data(figures, tmp_path):
+    """A short line's leader crosses the whole picture."""
+    found = Comparison((made_up("short", [1.0, 2.0]), made_up("b", FALLS)), "weights", 4, 0)
+    plots.plot_comparison(found, tmp_path / "a.png")
+    from matplotlib.colors import to_rgb
+    from matplotlib.patches import FancyArrowPatch
+    from matplotlib.text import Annotation
+
+    noted = figures[0].axes[0].findobj(Annotation)
+    leaders = [note.arrow_patch for note in noted if note.arrow_patch is not None]
+    assert len(leaders) == 2
+    colours = {to_rgb(line.get_color()) for line in figures[0].axes[0].get_lines()}
+    for leader in leaders:
+        assert isinstance(leader, FancyArrowPatch)
+        red, green, blue = to_rgb(leader.get_edgecolor())
+        assert red == green == blue > 0.7
+        assert leader.get_linewidth() < 1
+    # The line itself is shown beside its label instead.
+    assert {to_rgb(line.get_color()) for line in figures[0].artists} == colours
+
+
 def test_greyscale_tells_lines_apart(figures, tmp_path):
     found = Comparison(tuple(CASES["measured"]), "weights", 4, 0)
     plots.plot_comparison(found, tmp_path / "a.png")

@@ -18,6 +18,15 @@ from tests.sweeping.networks import RESIDUAL
 SOURCE = Source(RESIDUAL, "by_depth.yaml")
 
 
+def test_specs_are_called_what_they_call_themselves():
+    one = Source(b"archgraph: 1\nname: net\ninputs: {x: [2]}\nlayers: {y: Linear(2)}\n", "a.yaml")
+    other = Source(one.text.replace(b"name: net\n", b""), "b.yaml")
+    found = variants_of([one, other], parse_grid([]))
+    assert [(v.label, v.spec) for v in found] == [("net", "net"), ("b", "b")]
+    alike = variants_of([one, Source(one.text, "c.yaml")], parse_grid([]))
+    assert [variant.label for variant in alike] == ["a", "c"]
+
+
 def test_labels_and_params_of_several_specs():
     grid = parse_grid(["depth=2,3", "lam=0.5"])
     other = Source(RESIDUAL.replace(b", lam: 1.0", b"").replace(b"lam*", b""), "plain.yaml")
