@@ -194,8 +194,11 @@ def visible(profile: Profile) -> tuple[list[int], list[float], list[float], list
 
 
 def name_places(axes: Axes, profiles: Sequence[Profile], at: str) -> None:
-    """Write the layers' names below the axis where all lines have the same, few ones."""
-    from matplotlib.ticker import MaxNLocator
+    """Write the layers' names below the axis where all lines have the same, few ones.
+
+    Of many blocks with the same names, those that fit have theirs, without what all end in.
+    """
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     count = max(len(profile.names) for profile in profiles)
     axes.set_xlim(-0.35, count - 1 + 0.35)
@@ -206,5 +209,20 @@ def name_places(axes: Axes, profiles: Sequence[Profile], at: str) -> None:
         axes.set_xlabel("from the input to the output", color=SOFT)
         return
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if same and at == "blocks":
+        short = _without_common_end(names)
+        fitting = max(2, min(10, 60 // max(map(len, short))))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=fitting, integer=True))
+        shown = {float(i): name for i, name in enumerate(short)}
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: shown.get(place, "")))
+        axes.set_xlabel("from the input to the output", color=SOFT)
+        return
     what = {"weights": "weight layer", "states": "state"}.get(at, "block")
     axes.set_xlabel(f"{what}, counted from the input (0)", color=INK)
+
+
+def _without_common_end(names: Sequence[str]) -> list[str]:
+    """Return paths without their last part where that is the same in all: `h.3.out` is `h.3`."""
+    ends = {name.rpartition(".")[2] for name in names}
+    paths = [name.rpartition(".")[0] for name in names]
+    return paths if len(ends) == 1 and all(paths) else list(names)

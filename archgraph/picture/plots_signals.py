@@ -87,6 +87,10 @@ def _signal_lines(signals: Sequence[Signals]) -> list[str]:
     spec, varied = specs([item.variant for item in signals])
     drawn = [f"measured in {roughly(one.networks)}", f"batch {one.batch}", f"seed {one.seed}"]
     says = "after each sum of a skip" if one.branches is not None else "between blocks"
+    gaps = list(dict.fromkeys(name for item in signals for name in item.gaps))
+    if gaps:
+        more = f" and {len(gaps) - 1} more" if len(gaps) > 1 else ""
+        says += f", none in {gaps[0].rpartition('.')[0]}{more}"
     return [
         " · ".join([spec, *varied, *drawn]),
         f"{says}; means over channels, band ±2 standard errors",
@@ -101,9 +105,12 @@ def _draw_signal(axes: Axes, signals: Sequence[Signals], name: str, text: str) -
         if profile is None or not any(profile.values):
             continue
         x, y, low, high = visible(profile)
-        axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
         every = max(1, len(x) // 16)
-        axes.plot(x, y, linewidth=1.5, markersize=4.2, markevery=every, **style)
+        look = {"linewidth": 1.5, "markersize": 4.2, "markevery": every, **style}
+        for part in _unbroken(x):
+            ends_at = (low[part], high[part])
+            axes.fill_between(x[part], *ends_at, color=style["color"], alpha=0.18, linewidth=0)
+            axes.plot(x[part], y[part], **look)
         ends.append((x[-1], y[-1], item.variant.label, style))
     log_ticks(axes)
     plain_axes(axes)
@@ -112,3 +119,9 @@ def _draw_signal(axes: Axes, signals: Sequence[Signals], name: str, text: str) -
     axes.set_xlim(-0.35, max(len(item.variances.names) for item in signals) - 0.65)
     if len(signals) > 1:
         label_ends(axes, ends)
+
+
+def _unbroken(places: Sequence[int]) -> list[slice]:
+    """Return the runs of places that follow one another."""
+    starts = [i for i in range(len(places)) if i == 0 or places[i] != places[i - 1] + 1]
+    return [slice(a, b) for a, b in zip(starts, [*starts[1:], len(places)], strict=True)]

@@ -48,7 +48,7 @@ _LEADER: Final = "#c4c4c4"
 _KEY: Final = (1.012, 1.042)
 """Where the sample of a line stands before its label, as fractions of the axis."""
 ROUGH: Final = 20
-"""Fewer networks than these make bars that are off by a sixth and more, as √(2n)⁻¹ says."""
+"""Fewer networks than these have a standard error that is off by a sixth or more, 1/√(2n)."""
 _MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 _SETTINGS: Final[dict[str, Any]] = {
     "font.family": "DejaVu Sans",  # which matplotlib brings along
@@ -187,14 +187,14 @@ def titles(figure: Figure, title: str, lines: Sequence[str], *, left: float = 0.
 
 
 def roughly(networks: int) -> str:
-    """Return what a subtitle says of so many networks, and of how well their bars are known.
+    """Return what a subtitle says of so many networks, and of how well their errors are known.
 
     A standard error from n networks is itself off by about 1/√(2n) of it, and two of them hold the
     truth in 95 of 100 cases only if n is large: with n = 5 in 88, by Student's t.
     """
     if networks == 1:
-        return "1 network, so no bars"
-    rough = " only: their bars are rough" if networks < ROUGH else ""
+        return "1 network: its error is unknown"
+    rough = " only: their errors are rough" if networks < ROUGH else ""
     return f"{networks:,} networks{rough}"
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from archgraph.errors import SpecError, UsageError
+from archgraph.spec import parse
 from archgraph.sweeping import compare, parse_grid
 from archgraph.sweeping.comparing import Variant, variants_of
 from archgraph.sweeping.profile import profile_of, states_of
@@ -217,6 +218,19 @@ def test_a_layer_with_an_op_is_looked_at_before_the_op():
     places = dict(places_of(load("residual")))
     assert list(places) == ["x3", "x5"]
     assert [edge.source for edge in places["x3"]] == ["F2"]
+
+
+def test_a_call_without_a_sum_is_a_gap_where_most_have_one():
+    text = (
+        "{archgraph: 1, inputs: {x: [2]}, blocks: {unit: {params: {skip: true}, layers: {"
+        "z: Linear(2), out: 'input + z if skip else z'}}}, "
+        "layers: {h: {op: 'unit(i != 1)', repeat: 3}, y: Linear(2)}}"
+    )
+    places = dict(places_of(parse(text)))
+    assert list(places) == ["h.0.out", "h.1.out", "h.2.out"]
+    assert places["h.1.out"] is None
+    few = dict(places_of(parse(text.replace("i != 1", "i == 1"))))
+    assert list(few) == ["h.1.out"]
 
 
 def test_signals_refuse_what_has_no_variance():
