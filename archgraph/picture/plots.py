@@ -20,6 +20,7 @@ from archgraph.picture.plots_style import (
     log_ticks,
     new_figure,
     plain_axes,
+    roughly,
     save,
     titles,
 )
@@ -67,7 +68,7 @@ def plot_comparison(comparison: Comparison, path: str | os.PathLike[str]) -> Pat
     with drawing():
         variants = comparison.variants
         labels = max(len(variant.label) for variant in variants)
-        room = 0.15 if len(variants) == 1 else 0.45 + 0.078 * min(labels, 40)
+        room = 0.15 if len(variants) == 1 else 0.57 + 0.078 * min(labels, 40)
         figure = new_figure(6.3 + room, max(4.3, 1.45 + 0.165 * len(variants)))
         top = titles(figure, _TITLES[comparison.at], _subtitle(comparison))
         width, height = figure.get_size_inches()
@@ -97,7 +98,7 @@ def _subtitle(comparison: Comparison) -> list[str]:
     methods = list(dict.fromkeys(f"{v.method}, {v.samples:,} networks" for v in variants))
     second = [f"predicted: lines ({'; '.join(methods)})"]
     if comparison.networks:
-        second.append(f"measured: markers ({comparison.networks:,} networks)")
+        second.append(f"measured: markers ({roughly(comparison.networks)})")
     second.append("±2 standard errors")
     return [" · ".join(first), " · ".join(second)]
 
@@ -193,8 +194,11 @@ def visible(profile: Profile) -> tuple[list[int], list[float], list[float], list
 
 
 def name_places(axes: Axes, profiles: Sequence[Profile], at: str) -> None:
-    """Write the layers' names below the axis where all lines have the same, few ones."""
-    from matplotlib.ticker import MaxNLocator
+    """Write the layers' names below the axis where all lines have the same, few ones.
+
+    Of many blocks with the same names, those that fit have theirs, without what all end in.
+    """
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     count = max(len(profile.names) for profile in profiles)
     axes.set_xlim(-0.35, count - 1 + 0.35)
@@ -205,5 +209,20 @@ def name_places(axes: Axes, profiles: Sequence[Profile], at: str) -> None:
         axes.set_xlabel("from the input to the output", color=SOFT)
         return
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if same and at == "blocks":
+        short = _without_common_end(names)
+        fitting = max(2, min(10, 60 // max(map(len, short))))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=fitting, integer=True))
+        shown = {float(i): name for i, name in enumerate(short)}
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: shown.get(place, "")))
+        axes.set_xlabel("from the input to the output", color=SOFT)
+        return
     what = {"weights": "weight layer", "states": "state"}.get(at, "block")
     axes.set_xlabel(f"{what}, counted from the input (0)", color=INK)
+
+
+def _without_common_end(names: Sequence[str]) -> list[str]:
+    """Return paths without their last part where that is the same in all: `h.3.out` is `h.3`."""
+    ends = {name.rpartition(".")[2] for name in names}
+    paths = [name.rpartition(".")[0] for name in names]
+    return paths if len(ends) == 1 and all(paths) else list(names)

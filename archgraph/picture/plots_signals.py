@@ -17,6 +17,7 @@ from archgraph.picture.plots_style import (
     log_ticks,
     new_figure,
     plain_axes,
+    roughly,
     save,
     title_inches,
     titles,
@@ -59,7 +60,7 @@ def plot_signals(signals: Sequence[Signals], path: str | os.PathLike[str]) -> Pa
     panels = [(n, text) for n, text in _PANELS if any(getattr(s, n) is not None for s in signals)]
     variants = [item.variant for item in signals]
     labels = max(len(variant.label) for variant in variants)
-    room = 0.15 if len(signals) == 1 else 0.45 + 0.078 * min(labels, 40)
+    room = 0.15 if len(signals) == 1 else 0.57 + 0.078 * min(labels, 40)
     with drawing():
         lines = _signal_lines(signals)
         wide, panel, gap = 6.3 + room, 1.45, 0.16
@@ -84,8 +85,12 @@ def plot_signals(signals: Sequence[Signals], path: str | os.PathLike[str]) -> Pa
 def _signal_lines(signals: Sequence[Signals]) -> list[str]:
     one = signals[0]
     spec, varied = specs([item.variant for item in signals])
-    drawn = [f"{one.networks:,} real networks", f"batch {one.batch}", f"seed {one.seed}"]
+    drawn = [f"measured in {roughly(one.networks)}", f"batch {one.batch}", f"seed {one.seed}"]
     says = "after each sum of a skip" if one.branches is not None else "between blocks"
+    gaps = list(dict.fromkeys(name for item in signals for name in item.gaps))
+    if gaps:
+        more = f" and {len(gaps) - 1} more" if len(gaps) > 1 else ""
+        says += f", none in {gaps[0].rpartition('.')[0]}{more}"
     return [
         " · ".join([spec, *varied, *drawn]),
         f"{says}; means over channels, band ±2 standard errors",
@@ -100,9 +105,12 @@ def _draw_signal(axes: Axes, signals: Sequence[Signals], name: str, text: str) -
         if profile is None or not any(profile.values):
             continue
         x, y, low, high = visible(profile)
-        axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
         every = max(1, len(x) // 16)
-        axes.plot(x, y, linewidth=1.5, markersize=4.2, markevery=every, **style)
+        look = {"linewidth": 1.5, "markersize": 4.2, "markevery": every, **style}
+        for part in _unbroken(x):
+            ends_at = (low[part], high[part])
+            axes.fill_between(x[part], *ends_at, color=style["color"], alpha=0.18, linewidth=0)
+            axes.plot(x[part], y[part], **look)
         ends.append((x[-1], y[-1], item.variant.label, style))
     log_ticks(axes)
     plain_axes(axes)
@@ -111,3 +119,9 @@ def _draw_signal(axes: Axes, signals: Sequence[Signals], name: str, text: str) -
     axes.set_xlim(-0.35, max(len(item.variances.names) for item in signals) - 0.65)
     if len(signals) > 1:
         label_ends(axes, ends)
+
+
+def _unbroken(places: Sequence[int]) -> list[slice]:
+    """Return the runs of places that follow one another."""
+    starts = [i for i in range(len(places)) if i == 0 or places[i] != places[i - 1] + 1]
+    return [slice(a, b) for a, b in zip(starts, [*starts[1:], len(places)], strict=True)]

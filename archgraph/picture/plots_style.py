@@ -33,6 +33,7 @@ __all__ = [
     "log_ticks",
     "new_figure",
     "plain_axes",
+    "roughly",
     "save",
     "title_inches",
     "titles",
@@ -43,6 +44,11 @@ INK: Final = "#222222"
 SOFT: Final = "#6b6b6b"
 DPI: Final = 160
 _DASHES: Final = ("-", (0, (5, 1.6)), (0, (1, 1.2)), (0, (6, 1.4, 1, 1.4)), (0, (9, 2)))
+_LEADER: Final = "#c4c4c4"
+_KEY: Final = (1.012, 1.042)
+"""Where the sample of a line stands before its label, as fractions of the axis."""
+ROUGH: Final = 20
+"""Fewer networks than these have a standard error that is off by a sixth or more, 1/√(2n)."""
 _MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 _SETTINGS: Final[dict[str, Any]] = {
     "font.family": "DejaVu Sans",  # which matplotlib brings along
@@ -180,6 +186,18 @@ def titles(figure: Figure, title: str, lines: Sequence[str], *, left: float = 0.
     return float(top - 0.10 / height)
 
 
+def roughly(networks: int) -> str:
+    """Return what a subtitle says of so many networks, and of how well their errors are known.
+
+    A standard error from n networks is itself off by about 1/√(2n) of it, and two of them hold the
+    truth in 95 of 100 cases only if n is large: with n = 5 in 88, by Student's t.
+    """
+    if networks == 1:
+        return "1 network: its error is unknown"
+    rough = " only: their errors are rough" if networks < ROUGH else ""
+    return f"{networks:,} networks{rough}"
+
+
 def title_inches(lines: Sequence[str], width: float) -> float:
     """Return how much of the height `titles` takes in a figure of this width, in inches."""
     return 0.50 + 0.17 * len(_wrapped(lines, width))
@@ -194,13 +212,19 @@ def label_ends(
 ) -> None:
     """Write labels where lines end, apart from each other; call when limits and size are final.
 
+    Before each stands a sample of its line. What leads there from the line's end may cross the
+    picture, and is so faint that nobody takes it for data.
+
     Args:
         axes: Where the lines are.
         ends: (x, y, label, style) of each line's last point, or first.
         left: Whether these are the first ones.
     """
+    from matplotlib.lines import Line2D
+
     figure = axes.get_figure(root=True)
     assert figure is not None
+    key = [1 - place for place in _KEY] if left else list(_KEY)
     inches = axes.get_position().height * figure.get_size_inches()[1]
     to_fraction = axes.transData + axes.transAxes.inverted()
     seen = [(to_fraction.transform((x, y))[1], x, y, label, s) for x, y, label, s in ends]
@@ -208,23 +232,32 @@ def label_ends(
     heights = _apart([float(item[0]) for item in seen], 11.5 / 72 / inches, 0.0, 1.0)
     for (_, x, y, label, style), height in zip(seen, heights, strict=True):
         axes.annotate(
-            label,
+            "",
             xy=(x, y),
-            xytext=(-0.045 if left else 1.045, height),
+            xytext=(key[0], height),
             textcoords="axes fraction",
+            annotation_clip=False,
+            zorder=1,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": _LEADER,
+                "linewidth": 0.6,
+                "shrinkA": 0,
+                "shrinkB": 5,
+            },
+        )
+        looks = {name: style[name] for name in ("color", "linestyle")}
+        sample = Line2D(key, [height] * 2, transform=axes.transAxes, linewidth=1.6, **looks)
+        figure.add_artist(sample)
+        axes.annotate(
+            label,
+            xy=(key[1] + (-0.012 if left else 0.012), height),
+            xycoords="axes fraction",
             va="center",
             ha="right" if left else "left",
             fontsize=9,
             color=INK,
             annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "relpos": (1.0, 0.5) if left else (0.0, 0.5),
-                "color": style["color"],
-                "linewidth": 1.0,
-                "shrinkA": 1,
-                "shrinkB": 5,
-            },
         )
 
 

@@ -84,7 +84,7 @@ def _subtitle(found: Sweep) -> list[str]:
     fixed = [
         f"{axis.name}={value_text(axis.values[0])}" for axis in found.grid.axes if not axis.varies
     ]
-    spec = found.task.source.name + (f" ({', '.join(fixed)})" if fixed else "")
+    spec = found.task.source.title() + (f" ({', '.join(fixed)})" if fixed else "")
     methods = dict.fromkeys(
         str(row["method"]) for _, o in found.outcomes for row in o.rows[:1] if "method" in row
     )

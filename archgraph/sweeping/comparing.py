@@ -98,16 +98,17 @@ def variants_of(sources: Sequence[Source], grid: Grid) -> tuple[Variant, ...]:
     if problems:
         raise UsageError("\n".join(problems))
     found: dict[str, Variant] = {}
-    for source in sources:
+    names = _names(sources)
+    for source, name in zip(sources, names, strict=True):
         own = Grid(tuple(axis for axis in grid.axes if axis.name in declared[source.file]))
         if len(found) + len(own) > MOST:
             raise UsageError(f"at most {MOST} networks are compared; a sweep takes more")
         for settings in own:
-            label = _label(source, settings, own, len(sources) > 1)
+            label = _label(name, settings, own, len(sources) > 1)
             if label in found:
                 raise UsageError(f"two of the networks are both {label}")
             graph = source.load(settings)
-            found[label] = Variant(label, source.name, settings, graph)
+            found[label] = Variant(label, name, settings, graph)
     return tuple(found.values())
 
 
@@ -116,13 +117,19 @@ def _unknown(grid: Grid, names: list[str], where: str, *, several: bool) -> list
     return [p.replace(" has no param", " has a param") for p in problems] if several else problems
 
 
-def _label(source: Source, settings: Settings, grid: Grid, several: bool) -> str:
+def _names(sources: Sequence[Source]) -> list[str]:
+    """Return what the specs call themselves, or their files' names where two are called alike."""
+    names = [source.title() for source in sources]
+    return names if len(set(names)) == len(names) else [source.name for source in sources]
+
+
+def _label(name: str, settings: Settings, grid: Grid, several: bool) -> str:
     varying = [axis.name for axis in grid.varying]
     shown = [(name, value_text(value)) for name, value in settings if name in varying]
-    parts = [f"{name}={text}" for name, text in shown]
+    parts = [f"{param}={text}" for param, text in shown]
     if len(shown) == 1 and isinstance(dict(settings)[shown[0][0]], str):
         parts = [shown[0][1]]  # the name of an op says what it is
-    return ", ".join([source.name, *parts] if several else parts) or source.name
+    return ", ".join([name, *parts] if several else parts) or name
 
 
 def compare(

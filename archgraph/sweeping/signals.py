@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from archgraph.errors import UsageError
-from archgraph.graph import Edge, Graph
+from archgraph.graph import Edge, Graph, Instance
 from archgraph.sweeping.comparing import Variant
 from archgraph.sweeping.profile import Profile, states_of
 
@@ -29,6 +29,8 @@ class Signals:
     networks: int
     batch: int
     seed: int
+    gaps: tuple[str, ...] = ()
+    """Of the places the outputs of blocks that have no sum; there is no value."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -44,17 +46,33 @@ class Signals:
         }
 
 
-def places_of(graph: Graph) -> tuple[tuple[str, tuple[Edge, ...]], ...]:
+def places_of(graph: Graph) -> tuple[tuple[str, tuple[Edge, ...] | None], ...]:
     """Return where a signal is looked at: each sum of a skip, with the edges of its branches.
 
-    A network without such sums is looked at between its blocks.
+    A call of a block that has no such sum, where other calls of it do, leaves a gap: its output,
+    and None. A network without such sums is looked at between its blocks.
     """
-    sums = []
+    sums: dict[str, tuple[Edge, ...] | None] = {}
     for node in graph.nodes[:-1]:
         terms = graph.edges_into(node.name) if graph.merge_kind(node.name) == "add" else ()
         if any(edge.role == "skip" for edge in terms):
-            sums.append((node.name, tuple(edge for edge in terms if edge.role == "branch")))
-    return tuple(sums) or tuple((name, ()) for name in states_of(graph))
+            sums[node.name] = tuple(edge for edge in terms if edge.role == "branch")
+    if not sums:
+        return tuple((name, ()) for name in states_of(graph))
+    gaps = dict.fromkeys(_without_sum(graph, tuple(sums)))
+    return tuple(sorted((gaps | sums).items(), key=lambda place: graph.position(place[0])))
+
+
+def _without_sum(graph: Graph, sums: Sequence[str]) -> Iterator[str]:
+    """Yield the outputs of calls without a sum of a skip, of blocks that mostly have one."""
+    calls: dict[str, list[Instance]] = {}
+    for instance in graph.instances.values():
+        if instance.kind == "block" and instance.block is not None:
+            calls.setdefault(instance.block, []).append(instance)
+    for alike in calls.values():
+        bare = [c for c in alike if not any(name.startswith(f"{c.path}.") for name in sums)]
+        if 2 * len(bare) <= len(alike):
+            yield from (call.outputs[0][1] for call in bare if call.outputs)
 
 
 def measure_signals(
@@ -102,11 +120,20 @@ def measure_signals(
     names = [name for name, _ in places]
     found = [Profile(tuple(names), *_averaged(runs, k)) for k in range(3)]
     skips = any(edges for _, edges in places)
-    return Signals(variant, found[0], found[1], found[2] if skips else None, networks, batch, seed)
+    gaps = tuple(name for name, edges in places if edges is None)
+    branches = found[2] if skips else None
+    return Signals(variant, found[0], found[1], branches, networks, batch, seed, gaps)
 
 
-def _statistics(tape: Any, name: str, branches: Sequence[Edge]) -> tuple[float, float, float]:
-    """Return mean², variance, and the variance of the branches' sum, of a channel on average."""
+def _statistics(
+    tape: Any, name: str, branches: Sequence[Edge] | None
+) -> tuple[float, float, float]:
+    """Return mean², variance, and the variance of the branches' sum, of a channel on average.
+
+    NaN for each where there is a gap.
+    """
+    if branches is None:
+        return math.nan, math.nan, math.nan
     graph: Graph = tape.graph
     axis = _channel_axis(graph, name)
     # What a layer with an op adds up is not its value, but what the op reads.

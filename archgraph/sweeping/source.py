@@ -15,6 +15,7 @@ from archgraph.graph import Graph
 from archgraph.spec.checked import check
 from archgraph.spec.document import parse_document
 from archgraph.spec.load import find_spec, load, parse
+from archgraph.spec.model import SpecModel
 
 __all__ = ["Source", "read_source"]
 
@@ -53,10 +54,21 @@ class Source:
         Raises:
             SpecError: it is no spec at all.
         """
+        return self._checked().params
+
+    def title(self) -> str:
+        """Return what the spec calls itself, or else its file's name.
+
+        Raises:
+            SpecError: it is no spec at all.
+        """
+        return self._checked().name or self.name
+
+    def _checked(self) -> SpecModel:
         checked = check(parse_document(self.text, self.file))
         if checked.spec is None:
             raise SpecError(checked.problems)
-        return checked.spec.params
+        return checked.spec
 
     def load(self, settings: Iterable[tuple[str, Any]] = ()) -> Graph:
         """Return the graph, with some params set.

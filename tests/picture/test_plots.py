@@ -129,6 +129,41 @@ def test_comparisons_are_legible(case, at, figures, tmp_path):
     assert_legible(figures[0])
 
 
+@pytest.mark.parametrize(
+    ("networks", "said"),
+    [
+        (1, "measured: markers (1 network: its error is unknown)"),
+        (5, "measured: markers (5 networks only: their errors are rough)"),
+        (20, "measured: markers (20 networks) "),
+    ],
+)
+def test_few_networks_make_rough_bars(networks, said, figures, tmp_path):
+    found = Comparison(tuple(CASES["measured"]), "weights", 4, 0, networks)
+    plots.plot_comparison(found, tmp_path / "a.png")
+    assert said in " ".join(text.get_text() for text in figures[0].texts)
+
+
+def test_what_leads_to_a_label_is_no_data(figures, tmp_path):
+    """A short line's leader crosses the whole picture."""
+    found = Comparison((made_up("short", [1.0, 2.0]), made_up("b", FALLS)), "weights", 4, 0)
+    plots.plot_comparison(found, tmp_path / "a.png")
+    from matplotlib.colors import to_rgb
+    from matplotlib.patches import FancyArrowPatch
+    from matplotlib.text import Annotation
+
+    noted = figures[0].axes[0].findobj(Annotation)
+    leaders = [note.arrow_patch for note in noted if note.arrow_patch is not None]
+    assert len(leaders) == 2
+    colours = {to_rgb(line.get_color()) for line in figures[0].axes[0].get_lines()}
+    for leader in leaders:
+        assert isinstance(leader, FancyArrowPatch)
+        red, green, blue = to_rgb(leader.get_edgecolor())
+        assert red == green == blue > 0.7
+        assert leader.get_linewidth() < 1
+    # The line itself is shown beside its label instead.
+    assert {to_rgb(line.get_color()) for line in figures[0].artists} == colours
+
+
 def test_greyscale_tells_lines_apart(figures, tmp_path):
     found = Comparison(tuple(CASES["measured"]), "weights", 4, 0)
     plots.plot_comparison(found, tmp_path / "a.png")
@@ -169,6 +204,44 @@ def test_signals(figures, tmp_path):
     for axes, name in zip(panels, ("mean_squares", "variances", "branches"), strict=True):
         drawn = {tuple(line.get_ydata()) for line in axes.get_lines()}
         assert drawn == {getattr(item, name).values for item in signals}
+
+
+GAP = b"""\
+archgraph: 1
+name: gap
+inputs: {x: [4]}
+blocks:
+  unit:
+    params: {skip: true}
+    layers:
+      z: Linear(4)
+      out: "input + z if skip else z"
+layers:
+  stage: {op: "unit(i != 7)", repeat: 18}
+"""
+
+
+def test_a_block_without_a_skip_is_a_gap_and_the_others_keep_their_names(figures, tmp_path):
+    (variant,) = variants_of([Source(GAP, "gap.yaml")], parse_grid([]))
+    signals = measure_signals(variant, networks=2, batch=4)
+    assert signals.gaps == ("stage.7.out",)
+    plots_signals.plot_signals([signals], tmp_path / "a.png")
+    assert_legible(figures[0])
+    assert any("none in stage.7" in text.get_text() for text in figures[0].texts)
+    for axes, name in zip(figures[0].axes, ("mean_squares", "variances", "branches"), strict=True):
+        before, after = (list(line.get_xdata()) for line in axes.get_lines())
+        assert before == list(range(7))
+        assert after == list(range(8, 18))
+        profile = getattr(signals, name)
+        assert [i for i, value in enumerate(profile.values) if value is None] == [7]
+    axis = figures[0].axes[-1].xaxis
+    shown = [
+        (tick.get_loc(), tick.label1.get_text())
+        for tick in axis.get_major_ticks()
+        if 0 <= tick.get_loc() < 18
+    ]
+    assert len(shown) > 3
+    assert all(text == f"stage.{place:.0f}" for place, text in shown)
 
 
 FEW = Options(samples=4, wrt=("x",))

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from archgraph.errors import SpecError, UsageError
+from archgraph.spec import parse
 from archgraph.sweeping import compare, parse_grid
 from archgraph.sweeping.comparing import Variant, variants_of
 from archgraph.sweeping.profile import profile_of, states_of
@@ -16,6 +17,15 @@ from archgraph.sweeping.source import Source
 from tests.sweeping.networks import RESIDUAL
 
 SOURCE = Source(RESIDUAL, "by_depth.yaml")
+
+
+def test_specs_are_called_what_they_call_themselves():
+    one = Source(b"archgraph: 1\nname: net\ninputs: {x: [2]}\nlayers: {y: Linear(2)}\n", "a.yaml")
+    other = Source(one.text.replace(b"name: net\n", b""), "b.yaml")
+    found = variants_of([one, other], parse_grid([]))
+    assert [(v.label, v.spec) for v in found] == [("net", "net"), ("b", "b")]
+    alike = variants_of([one, Source(one.text, "c.yaml")], parse_grid([]))
+    assert [variant.label for variant in alike] == ["a", "c"]
 
 
 def test_labels_and_params_of_several_specs():
@@ -208,6 +218,19 @@ def test_a_layer_with_an_op_is_looked_at_before_the_op():
     places = dict(places_of(load("residual")))
     assert list(places) == ["x3", "x5"]
     assert [edge.source for edge in places["x3"]] == ["F2"]
+
+
+def test_a_call_without_a_sum_is_a_gap_where_most_have_one():
+    text = (
+        "{archgraph: 1, inputs: {x: [2]}, blocks: {unit: {params: {skip: true}, layers: {"
+        "z: Linear(2), out: 'input + z if skip else z'}}}, "
+        "layers: {h: {op: 'unit(i != 1)', repeat: 3}, y: Linear(2)}}"
+    )
+    places = dict(places_of(parse(text)))
+    assert list(places) == ["h.0.out", "h.1.out", "h.2.out"]
+    assert places["h.1.out"] is None
+    few = dict(places_of(parse(text.replace("i != 1", "i == 1"))))
+    assert list(few) == ["h.1.out"]
 
 
 def test_signals_refuse_what_has_no_variance():
