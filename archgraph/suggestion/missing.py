@@ -28,10 +28,12 @@ def missing_skips(subject: Subject) -> Iterator[Candidate]:
     """Yield skips for the blocks, and for the runs of layers, that lack one beside some with one.
 
     A call of a block that makes an exception (`unit(i != 7)`, `unit(skip=False)`) makes it no
-    more; layers between residual blocks get a sum behind them. Whether the skip fits is for the
-    one to see that builds the network.
+    more, nor does a copy that calls another block (`unit() if i != 7 else plain()`); layers
+    between residual blocks get a sum behind them. Whether the skip fits is for the one to see that
+    builds the network.
     """
     yield from _exceptions(subject)
+    yield from _other_blocks(subject)
     yield from _around_runs(subject)
 
 
@@ -74,6 +76,50 @@ def _without_exception(
         where = listed([call.path for call in calls])
         why = f"{others} other calls of {block} have one, with {name}={format_value(value)}"
         yield Candidate("missing skip", f"the missing skip of {where}", why, tuple(edits), 0)
+
+
+def _other_blocks(subject: Subject) -> Iterator[Candidate]:
+    """Yield repeats whose copies all call the block that has a skip, where a few call another."""
+    targets = tuple(edge.target for edge in subject.skips)
+    for entry in subject.entries:
+        path = ".".join(map(str, entry.path[1:]))
+        repeat = subject.graph.instances.get(path)
+        if entry.scope != ("layers",) or repeat is None or repeat.kind != "repeat":
+            continue
+        copies = [f"{path}.{member.name}" for member in repeat.members]
+        bare = [copy for copy in copies if not any(t.startswith(f"{copy}.") for t in targets)]
+        good = [copy for copy in copies if copy not in bare]
+        if len(good) < FEWEST or not bare or len(good) < len(bare):
+            continue
+        called = subject.graph.instances.get(good[0])
+        block = called.block if called is not None else None
+        changed = _chosen(entry.formula or "", block) if block is not None else None
+        if changed is not None:
+            edit = subject.source.replace(entry.formula_path, changed)
+            why = f"{len(good)} other copies call {block}, which has one"
+            title = f"{block} with its skip for {listed(bare)} too"
+            yield Candidate("missing skip", title, why, (edit,), 2)
+
+
+def _chosen(formula: str, block: str) -> str | None:
+    """Return a formula that calls the block where it did so on its only condition, else None."""
+    try:
+        tree = parse(formula)
+    except ExpressionError:
+        return None
+    conditional = [node for node in ast.walk(tree) if isinstance(node, ast.IfExp)]
+    if len(conditional) != 1:
+        return None
+    (node,) = conditional
+    calling = [part for part in (node.body, node.orelse) if _calls(part, block)]
+    if len(calling) != 1:
+        return None
+    text = formula[calling[0].col_offset : calling[0].end_col_offset]
+    return formula[: node.col_offset] + text + formula[node.end_col_offset :]
+
+
+def _calls(node: ast.AST, block: str) -> bool:
+    return any(isinstance(part, ast.Name) and part.id == block for part in ast.walk(node))
 
 
 def _layer(call: Instance) -> str:

@@ -208,7 +208,7 @@ class _Search:
             try:
                 text = self._origin.changed(candidate)
                 graph = self._origin.graph(text)
-                if graph in self._graphs:
+                if graph in self._graphs or not _keeps_promise(candidate, graph, self._graphs[0]):
                     continue
                 self._graphs.append(graph)
                 after = predicted(graph, batch=self._batch, seed=self._seed + 1, quick=True)
@@ -240,6 +240,12 @@ class _Search:
 
     def _helps(self, suggestion: Suggestion) -> bool:
         return suggestion.after.distance < self._before.distance - LEAST
+
+
+def _keeps_promise(candidate: Candidate, graph: Graph, before: Graph) -> bool:
+    """Return whether a change that is to add a skip adds one: a param may be of something else."""
+    one, other = (sum(e.role == "skip" for e in g.edges) for g in (graph, before))
+    return candidate.family != "missing skip" or one > other
 
 
 def _rank(suggestion: Suggestion) -> tuple[int, int, float]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from archgraph.suggestion import search
+from archgraph.suggestion.effect import Effect
 from archgraph.suggestion.missing import missing_skips
 from archgraph.suggestion.origin import Origin, read_origin
-from archgraph.suggestion.search import suggest
+from archgraph.suggestion.search import advise, suggest
 
 UNIT = """\
 archgraph: 1
@@ -71,6 +73,16 @@ def test_calls_without_a_skip_get_what_the_others_have():
     assert len(skips(changed)) == 5
 
 
+def test_a_copy_that_calls_another_block_calls_that_of_the_others():
+    text = (UNIT + COPIES).replace(
+        "layers:\n  stage", "  plain: {layers: {z: Linear(8), a: ReLU}}\nlayers:\n  stage"
+    )
+    text = text.replace("unit(skip=i != 2)", "unit(8) if i != 2 else plain()")
+    changed = candidates(text)["unit with its skip for stage.2 too"]
+    assert changed == text.replace("unit(8) if i != 2 else plain()", "unit(8)")
+    assert len(skips(changed)) == 5
+
+
 def test_layers_between_residual_blocks_get_a_sum_behind_them():
     changed = candidates(UNIT + LAYERS)["the missing skip a → f2"]
     assert changed == UNIT + LAYERS.replace(
@@ -111,3 +123,26 @@ def test_the_missing_skip_is_among_the_changes(tmp_path):
     found = [suggestion.title for suggestion in advice.suggestions]
     assert "the missing skip of h.3" in found
     assert "unit()" in advice.suggestions[found.index("the missing skip of h.3")].text
+
+
+def test_a_param_that_has_nothing_to_do_with_skips_is_left_alone(monkeypatch):
+    """What lacks a skip has another width too, which is no reason to change that."""
+    text = UNIT.replace("skip: True", "skip: True, wide: 16").replace("Linear(n)", "Linear(wide)")
+    text = text.replace("a: ReLU", "a: Linear(8)")
+    text += '  h: {op: "unit(8, i != 3, 4 if i == 3 else 16)", repeat: 6}\n  y: Linear(8)\n'
+    origin = Origin(text, "net.yaml")
+    changed = [origin.changed(c) for c in missing_skips(origin.subject())]
+    assert [len(skips(text)) for text in changed] == [6, 5]
+    looked = []
+
+    def predicted(graph, **_):
+        looked.append(sum(edge.role == "skip" for edge in graph.edges))
+        return real(graph, batch=2, quick=True)
+
+    real = search.predicted
+    monkeypatch.setattr(search, "FAMILIES", (missing_skips,))
+    monkeypatch.setattr(search, "predicted", predicted)
+    monkeypatch.setattr(Effect, "trouble", "it is to be looked at")
+    advise(origin, {}, batch=2)
+    assert looked.count(5) == 1  # as it was
+    assert 6 in looked
