@@ -16,23 +16,19 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
+from archgraph.numbers import Number, as_number, parse_decimal, simplified
+
 __all__ = [
     "FUNCTIONS",
     "MAX_LENGTH",
     "ExpressionError",
-    "Number",
     "Value",
-    "as_number",
     "evaluate",
     "evaluate_node",
-    "format_number",
-    "is_finite",
     "names_in",
     "parse",
-    "parse_decimal",
 ]
 
-Number: TypeAlias = int | float | Fraction
 Value: TypeAlias = Any
 """A number, bool, str, None, a list or tuple of these, or whatever a caller's namespace holds."""
 
@@ -71,7 +67,7 @@ def _exact_sqrt(x: Number) -> Number:
     if x < 0:
         raise ValueError("sqrt of a negative number")
     root = Fraction(math.isqrt(Fraction(x).numerator), math.isqrt(Fraction(x).denominator))
-    return _simplify(root) if root * root == x else math.sqrt(x)
+    return simplified(root) if root * root == x else math.sqrt(x)
 
 
 FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
@@ -141,71 +137,6 @@ def parse(text: str) -> ast.expr:
     return tree
 
 
-_DECIMAL = re.compile(r"([0-9_]*)\.?([0-9_]*)(?:[eE]([+-]?[0-9]+))?\Z")
-
-
-def parse_decimal(text: str) -> Number:
-    """Return a decimal literal as an exact number; very large exponents stay floats.
-
-    Example:
-        >>> parse_decimal("0.1")
-        Fraction(1, 10)
-        >>> parse_decimal("2.0")
-        2
-    """
-    match = _DECIMAL.match(text)
-    if match is None or abs(int(match[3] or 0)) > 300 or len(text) > 400:
-        return float(text)
-    exact: Number = _simplify(Fraction(text.replace("_", "")))
-    return exact
-
-
-def _simplify(value: Any) -> Any:
-    if isinstance(value, Fraction) and value.denominator == 1:
-        return value.numerator
-    return value
-
-
-def as_number(value: Value) -> Number | None:
-    """Return `value` if it is a number (a bool is none), else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float | Fraction):
-        return None
-    return value
-
-
-def is_finite(value: Number) -> bool:
-    """Whether a number is neither NaN nor infinite, nor too large for a float.
-
-    Example:
-        >>> is_finite(10**308), is_finite(10**309)
-        (True, False)
-    """
-    return math.isfinite(_as_float(value))
-
-
-def format_number(value: Number, digits: int = 6) -> str:
-    """Return a number as a person writes it: exact if short, else `digits` significant digits.
-
-    Example:
-        >>> format_number(Fraction(1, 10)), format_number(Fraction(1, 3)), format_number(12)
-        ('0.1', '0.333333', '12')
-    """
-    if isinstance(value, int):
-        return str(value) if abs(value) < 10**15 else f"{_as_float(value):.{digits}g}"
-    text = f"{_as_float(value):.{digits}g}"
-    if isinstance(value, Fraction) and Fraction(text) != value:
-        longer = repr(_as_float(value))
-        return longer if len(longer) <= digits + 6 and Fraction(longer) == value else text
-    return text
-
-
-def _as_float(value: Number) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
-
-
 _BINARY: Final[Mapping[type[ast.operator], Callable[[Any, Any], Any]]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -231,7 +162,7 @@ def binary(node: ast.BinOp, left: Value, right: Value) -> Number:
             quotient: Number = (
                 a / b
                 if isinstance(a, float) or isinstance(b, float)
-                else (_simplify(Fraction(a) / Fraction(b)))
+                else (simplified(Fraction(a) / Fraction(b)))
             )
             return quotient
         if isinstance(node.op, ast.Pow):
@@ -239,7 +170,7 @@ def binary(node: ast.BinOp, left: Value, right: Value) -> Number:
         operation = _BINARY.get(type(node.op))
         if operation is None:
             raise ExpressionError.at(node, "this operator is not allowed")
-        result: Number = _simplify(operation(a, b))
+        result: Number = simplified(operation(a, b))
     except ZeroDivisionError:
         raise ExpressionError.at(node, "division by zero") from None
     except OverflowError:
@@ -268,7 +199,7 @@ def _power(node: ast.BinOp, base: Number, exponent: Number) -> Number:
         size = max(Fraction(base).numerator.bit_length(), Fraction(base).denominator.bit_length())
         if size * abs(int(exponent)) > MAX_BITS:
             raise ExpressionError.at(node, "the number is too large")
-        return _check_size(node, _simplify(Fraction(base) ** int(exponent)))
+        return _check_size(node, simplified(Fraction(base) ** int(exponent)))
     result: float | complex = float(base) ** float(exponent)
     if isinstance(result, complex):
         raise ExpressionError.at(node, "a power of a negative number is not real")
@@ -428,4 +359,4 @@ def _call(node: ast.Call, name: str, values: list[Value]) -> Value:
         result = FUNCTIONS[name](*values)
     except (TypeError, ValueError, OverflowError) as error:
         raise ExpressionError.at(node, f"{name}(…) has no value: {error}") from None
-    return _simplify(result)
+    return simplified(result)

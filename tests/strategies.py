@@ -12,9 +12,9 @@ from typing import TypeVar
 from hypothesis import note
 from hypothesis import strategies as st
 
-from archgraph.expression import Number
 from archgraph.graph import Graph, GraphBuilder, Scale, Term, learnable
 from archgraph.graph.records import ONE, EdgeKind
+from archgraph.numbers import Number
 from archgraph.ops import OpCall, parse_call
 
 __all__ = ["describe", "graphs", "random_graph", "residual_graph", "target_names"]

@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).parent.parent / "archgraph"
 
 LAYERS = [
     {"errors"},
-    {"expression", "files"},
+    {"numbers", "files"},
+    {"expression"},
     {"nn"},
     {"ops"},
     {"graph"},

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from archgraph.cli.printing import print_json, print_table, say, short_count
 from archgraph.cli.specs import load_spec
 from archgraph.errors import UsageError
-from archgraph.expression import Number, format_number, parse_decimal
 from archgraph.graph import Graph
+from archgraph.numbers import Number, format_number, parse_decimal
 
 if TYPE_CHECKING:
     from archgraph.paths.listing import PathList

@@ -8,8 +8,8 @@ from typing import Final
 
 from archgraph.diagnosis.examination import Examination
 from archgraph.diagnosis.finding import Finding, outliers
-from archgraph.expression import format_number
 from archgraph.graph import Edge, Node
+from archgraph.numbers import format_number
 
 __all__ = ["find_detached", "find_odd_scales"]
 

@@ -11,13 +11,13 @@ from typing import Any, Final
 from torch import Tensor
 
 from archgraph.errors import GradientError, UsageError
-from archgraph.expression import Number
 from archgraph.gradient.bundle import norm
 from archgraph.gradient.flow import EdgeFlow, edge_flow
 from archgraph.gradient.grades import Progress
 from archgraph.gradient.tape import Tape
 from archgraph.gradient.tree import path_gradient
 from archgraph.graph import LOSS, Edge
+from archgraph.numbers import Number
 from archgraph.paths.count import count_by, role_degrees
 from archgraph.paths.enumerate import Path
 from archgraph.paths.estimation import Estimate, estimate_by

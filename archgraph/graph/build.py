@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from archgraph.errors import Mark, Problem, SpecError, UsageError
-from archgraph.expression import Number
 from archgraph.graph.core import Graph
 from archgraph.graph.records import LOSS, ONE, Edge, EdgeKind, Learnable, LossTerm, Node, Scale
 from archgraph.graph.roles import assign_roles
+from archgraph.numbers import Number
 from archgraph.ops.op import OpCall, opaque
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any, Final, Literal, TypeAlias
 
 from archgraph.errors import Mark
-from archgraph.expression import Number, format_number
+from archgraph.numbers import Number, format_number
 from archgraph.ops.op import OpCall
 
 __all__ = [

@@ -10,11 +10,12 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, Final
 
-from archgraph.expression import ExpressionError, as_number, evaluate_node, parse
+from archgraph.expression import ExpressionError, evaluate_node, parse
 from archgraph.module import text as python
 from archgraph.module.expressions import names_in
 from archgraph.module.folding import simplified
 from archgraph.module.names import RESERVED
+from archgraph.numbers import as_number
 
 __all__ = ["fit_line", "fits"]
 

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import torch
 
-from archgraph.expression import Number, as_number, is_finite
 from archgraph.graph import Graph, Node
 from archgraph.module.instances import SMALL, RefusalError
 from archgraph.module.values import Shape
+from archgraph.numbers import Number, as_number, is_finite
 from archgraph.ops import OpCall
 
 __all__ = ["matching_parameters", "owner", "refuse_initialiser"]

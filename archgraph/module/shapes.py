@@ -11,7 +11,6 @@ from typing import Any, Final
 from torch import nn
 
 from archgraph.errors import Mark, Problem, SpecError
-from archgraph.expression import format_number
 from archgraph.graph import Edge, Graph, LossTerm, Node
 from archgraph.module.initialisers import matching_parameters, owner, refuse_initialiser
 from archgraph.module.instances import (
@@ -25,6 +24,7 @@ from archgraph.module.merging import MergeError, concat_axis, merge, scale_shape
 from archgraph.module.problems import folded
 from archgraph.module.targets import refuse_loss
 from archgraph.module.values import Shape, Shapes, Value, by_module
+from archgraph.numbers import format_number
 from archgraph.ops import OpCall
 
 __all__ = ["Shape", "Shapes", "Value", "infer"]

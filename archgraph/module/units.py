@@ -13,10 +13,10 @@ from typing import Any, Final, Literal, TypeAlias
 
 from torch import nn
 
-from archgraph.expression import as_number
 from archgraph.graph import Edge, Graph, Instance, Node
 from archgraph.module.instances import is_expression_call
 from archgraph.module.values import Shapes
+from archgraph.numbers import as_number
 from archgraph.ops import OpCall
 
 __all__ = [

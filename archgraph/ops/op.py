@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Final, Literal
 
-from archgraph.expression import format_number
+from archgraph.numbers import format_number
 
 __all__ = ["REQUIRED", "Argument", "Op", "OpCall", "Port", "SizeExpression", "opaque"]
 

@@ -6,7 +6,7 @@ import math
 from fractions import Fraction
 from typing import Any, Final
 
-from archgraph.expression import Number, as_number
+from archgraph.numbers import Number, as_number
 from archgraph.ops.op import Argument, Op, SizeExpression, format_value
 
 __all__ = ["WrongValueError", "convert", "describe_type", "describe_value"]

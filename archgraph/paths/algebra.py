@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from archgraph.expression import Number
+from archgraph.numbers import Number
 from archgraph.paths.notation import Written, write_number
 
 __all__ = [

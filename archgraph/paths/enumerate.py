@@ -7,9 +7,9 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
-from archgraph.expression import Number
 from archgraph.graph import LOSS, Edge
 from archgraph.graph.records import exact_product
+from archgraph.numbers import Number
 from archgraph.paths.count import suffix_counts
 from archgraph.paths.walk import Walk, Walkers, walk
 

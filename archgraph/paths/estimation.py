@@ -9,8 +9,8 @@ from fractions import Fraction
 from typing import Any
 
 from archgraph.errors import UsageError
-from archgraph.expression import Number
 from archgraph.graph import LOSS
+from archgraph.numbers import Number
 from archgraph.paths.enumerate import Path, json_number
 from archgraph.paths.sample import Sampler
 from archgraph.paths.walk import Walkers, walk

@@ -14,8 +14,9 @@ from fractions import Fraction
 from typing import Final
 
 from archgraph.errors import UsageError, suggest
-from archgraph.expression import ExpressionError, Number, as_number, evaluate
+from archgraph.expression import ExpressionError, evaluate
 from archgraph.graph import LOSS, Edge, Graph, Learnable, Node, Scale
+from archgraph.numbers import Number, as_number
 from archgraph.ops.op import Op
 from archgraph.ops.symbols import jacobian_symbol
 from archgraph.paths.algebra import ONE, Atom, Expression, add, literal, multiply, write

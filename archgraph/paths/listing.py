@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
 
-from archgraph.expression import Number
 from archgraph.graph import Graph
+from archgraph.numbers import Number
 from archgraph.paths.algebra import write, write_factors
 from archgraph.paths.count import Histograms, count_histograms, count_paths
 from archgraph.paths.enumerate import Path, iter_paths, json_number

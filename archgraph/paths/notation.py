@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from archgraph.expression import ExpressionError, Number, as_number, format_number, parse
+from archgraph.expression import ExpressionError, parse
 from archgraph.graph import Graph, Node
+from archgraph.numbers import Number, as_number, format_number
 
 __all__ = ["Names", "Written", "write_expression", "write_name", "write_number"]
 

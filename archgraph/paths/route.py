@@ -14,8 +14,8 @@ from itertools import islice
 from typing import Any, Literal, TypeAlias, get_args
 
 from archgraph.errors import UsageError, suggest
-from archgraph.expression import Number
 from archgraph.graph import LOSS, Graph
+from archgraph.numbers import Number
 from archgraph.paths.classes import PathClass, fits, iter_classes
 from archgraph.paths.enumerate import json_number
 from archgraph.paths.stage import Grade, Stages, find_stages

@@ -12,9 +12,9 @@ from functools import cached_property
 from typing import Final, Literal, TypeAlias, get_args
 
 from archgraph.errors import UsageError, suggest
-from archgraph.expression import Number
 from archgraph.graph import LOSS, ONE, Edge, Graph, Node, Scale
 from archgraph.graph.records import Role, exact_product
+from archgraph.numbers import Number
 from archgraph.paths.walk import Walk, walk
 
 __all__ = ["Hop", "View", "ViewKind", "view"]

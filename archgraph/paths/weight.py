@@ -8,8 +8,8 @@ from fractions import Fraction
 from typing import TypeAlias
 
 from archgraph.errors import UsageError, suggest
-from archgraph.expression import Number
 from archgraph.graph import Edge
+from archgraph.numbers import Number
 from archgraph.paths.walk import Walk
 
 __all__ = [

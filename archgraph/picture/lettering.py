@@ -6,8 +6,8 @@ import re
 
 import graphviz
 
-from archgraph.expression import format_number
 from archgraph.graph import Edge
+from archgraph.numbers import format_number
 from archgraph.picture.style import safe, shorten
 
 __all__ = ["on_white", "plain", "scale_text"]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from archgraph.expression import format_number
 from archgraph.graph import Graph
+from archgraph.numbers import format_number
 from archgraph.paths import Path, Walk, count_by, iter_paths, resolve
 from archgraph.paths.count import suffix_counts
 from archgraph.paths.walk import walk

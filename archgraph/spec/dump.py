@@ -9,9 +9,9 @@ from fractions import Fraction
 from typing import Any, Final
 
 from archgraph.errors import UsageError
-from archgraph.expression import Number
 from archgraph.graph.core import Graph
 from archgraph.graph.records import Edge, LossTerm, Node, Scale
+from archgraph.numbers import Number
 from archgraph.ops.op import OpCall, format_value
 from archgraph.spec.tree import scalar_value
 

@@ -8,8 +8,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from archgraph.errors import suggest
-from archgraph.expression import ExpressionError, as_number, evaluate_node, parse
+from archgraph.expression import ExpressionError, evaluate_node, parse
 from archgraph.graph.records import LossTerm, Node, Scale
+from archgraph.numbers import as_number
 from archgraph.ops import catalogue
 from archgraph.ops.arguments import bind
 from archgraph.ops.op import Op, OpCall

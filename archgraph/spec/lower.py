@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from archgraph.errors import Mark
-from archgraph.expression import Number
 from archgraph.graph.records import ONE, Edge, EdgeKind, Node, Scale
+from archgraph.numbers import Number
 from archgraph.ops.arguments import bind
 from archgraph.ops.catalogue import get
 from archgraph.ops.op import OpCall

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from archgraph.expression import is_finite
+from archgraph.numbers import is_finite
 
 __all__ = [
     "BlockModel",

@@ -7,14 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from archgraph.errors import Problem, suggest
-from archgraph.expression import (
-    ExpressionError,
-    as_number,
-    evaluate_node,
-    format_number,
-    is_finite,
-    parse,
-)
+from archgraph.expression import ExpressionError, evaluate_node, parse
+from archgraph.numbers import as_number, format_number, is_finite
 from archgraph.ops import catalogue
 from archgraph.ops.arguments import bind
 from archgraph.ops.op import Op

@@ -7,17 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from archgraph.expression import (
-    FUNCTIONS,
-    ExpressionError,
-    Number,
-    as_number,
-    binary,
-    evaluate_node,
-    format_number,
-    names_in,
-)
+from archgraph.expression import FUNCTIONS, ExpressionError, binary, evaluate_node, names_in
 from archgraph.graph.records import ONE, Learnable, Scale
+from archgraph.numbers import Number, as_number, format_number
 from archgraph.spec.values import Concat, Linear, Names, Product, TensorTerm
 
 __all__ = ["FormulaReader"]

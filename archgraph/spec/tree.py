@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any, Final, TypeAlias
 
 from archgraph.errors import Mark
-from archgraph.expression import parse_decimal
+from archgraph.numbers import parse_decimal
 
 __all__ = [
     "MapTree",

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from archgraph.expression import Number
 from archgraph.graph.records import ONE, Scale
+from archgraph.numbers import Number
 
 __all__ = [
     "TENSOR_FUNCTIONS",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from archgraph.expression import evaluate, format_number
+from archgraph.expression import evaluate
+from archgraph.numbers import format_number
 from archgraph.suggestion.candidate import Candidate, Subject, Term, terms_of
 from archgraph.suggestion.text import Edit, Entry
 

@@ -9,11 +9,12 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from archgraph.errors import UsageError
-from archgraph.expression import ExpressionError, as_number, evaluate
+from archgraph.expression import ExpressionError, evaluate
 from archgraph.graph import Edge, Graph, Node, Scale
 from archgraph.graph.build import assemble
 from archgraph.graph.records import LOSS, LossTerm
 from archgraph.module import infer
+from archgraph.numbers import as_number
 from archgraph.suggestion.effect import Effect
 from archgraph.suggestion.origin import Origin
 from archgraph.suggestion.search import predicted

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
-from archgraph.expression import Number
 from archgraph.graph import Graph, GraphBuilder, Scale, Term, learnable
+from archgraph.numbers import Number
 from archgraph.ops import parse_call
 
 LAMBDA = Scale(1, text="lam")
