@@ -139,8 +139,9 @@ def predict(
         plan = make_plan(graph, batch=batch, limit=True)
     with torch.random.fork_rng(devices=[]):
         if chosen in ("limit", "finite"):
-            run = _limit if chosen == "limit" else _finite
-            found = run(plan, samples, grade, progress, batch=batch, seed=seed, train=train)
+            size = _particles if chosen == "limit" else _networks
+            population, cost = size(plan, samples, batch=batch, train=train)
+            found = _populations(plan, population, cost, grade, progress, seed)
         elif chosen == "draws":
             found = sweep_networks(
                 graph,
@@ -210,33 +211,20 @@ def _fitting_batch(graph: Graph) -> int:
     return batch
 
 
-def _finite(
-    plan: Plan,
-    samples: int | None,
-    grade: Grade | None,
-    progress: Progress | None,
-    *,
-    batch: int,
-    seed: int,
-    train: bool,
-) -> Sweep:
+def _networks(
+    plan: Plan, samples: int | None, *, batch: int, train: bool
+) -> tuple[Population, Cost]:
+    """Return how many networks are simulated, and what one costs."""
     cost = cost_of(plan, batch)
     fewest, most = NETWORKS
     networks = samples or min(most, max(fewest, int(BUDGET / cost.nanoseconds)))
-    population = Population(networks, 1, batch, train, limit=False)
-    return _populations(plan, population, cost, grade, progress, seed)
+    return Population(networks, 1, batch, train, limit=False), cost
 
 
-def _limit(
-    plan: Plan,
-    samples: int | None,
-    grade: Grade | None,
-    progress: Progress | None,
-    *,
-    batch: int,
-    seed: int,
-    train: bool,
-) -> Sweep:
+def _particles(
+    plan: Plan, samples: int | None, *, batch: int, train: bool
+) -> tuple[Population, Cost]:
+    """Return how many populations of particles are simulated in the limit, and what one costs."""
     widths = [
         w.matrix.groups * w.matrix.fan_out * w.matrix.positions for w in plan.weights.values()
     ]
@@ -246,7 +234,7 @@ def _limit(
     networks = min(most, max(fewest, math.ceil(particles / width)))
     replicas = max(1, math.ceil(particles / networks / width))
     population = Population(networks, replicas, batch, train, limit=True)
-    return _populations(plan, population, cost_of(plan, batch, replicas), grade, progress, seed)
+    return population, cost_of(plan, batch, replicas)
 
 
 def _populations(
