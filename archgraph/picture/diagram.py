@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Literal
@@ -15,7 +15,7 @@ from archgraph.picture.emit import Emitter
 from archgraph.picture.flow import Flow, PathRow
 from archgraph.picture.fold import fold
 from archgraph.picture.frames import framed
-from archgraph.picture.panels import footer, title
+from archgraph.picture.panels import LONGEST_LABEL, footer, title
 from archgraph.picture.routes import Routes
 from archgraph.picture.rows import break_rows, fits_page, fold_wide
 from archgraph.picture.scene import Scene, build_scene
@@ -132,14 +132,26 @@ def _candidates(whole: Scene, graph: Graph, limit: int) -> Iterator[Scene]:
 
 
 def _named(rows: Sequence[PathRow], scene: Scene) -> list[PathRow]:
-    """Return the rows of the table of paths, in each what a box hides under the box's name."""
+    """Return the rows of the table of paths, in each what a box hides under the box's name.
+
+    Where one would be too long, what all paths share is left out of all, so that they stay apart.
+    """
     boxes = {name: vertex.value for vertex in scene.vertices for name in vertex.hides}
-    named = []
-    for row in rows:
-        shown = [key for key, _ in groupby(boxes.get(node, node) for node in row.nodes)]
-        label = " ← ".join(shown) + row.note if row.nodes else row.label
-        named.append(replace(row, label=label))
-    return named
+    shown = [[key for key, _ in groupby(boxes.get(n, n) for n in row.nodes)] for row in rows]
+    if any(len(" ← ".join(names)) > LONGEST_LABEL for names in shown):
+        shared = set.intersection(*(set(names) for names in shown))
+        shown = [_without(names, shared) for names in shown]
+    return [
+        replace(row, label=" ← ".join(names) + row.note if row.nodes else row.label)
+        for row, names in zip(rows, shown, strict=True)
+    ]
+
+
+def _without(names: Sequence[str], shared: Collection[str]) -> list[str]:
+    """Return the names on a path with an … for each run of shared ones between its ends."""
+    inner = ("…" if name in shared else name for name in names[1:-1])
+    runs = [key for key, run in groupby(inner) for _ in ([key] if key == "…" else run)]
+    return [*names[:1], *runs, *names[-1:]]
 
 
 def _checked_target(graph: Graph, wrt: str | None, flow: Flow | None) -> str | None:

@@ -27,6 +27,8 @@ __all__ = ["footer", "title"]
 
 MAX_BARS = 12
 BAR_WIDTH = 80
+LONGEST_LABEL = 100
+"""Characters of a path in the table."""
 NOTE_WIDTH = 72
 _KINDS = {
     "input": "cylinder: input",
@@ -191,7 +193,7 @@ def _paths(paths: Sequence[PathRow]) -> list[str]:
     has_norms = any(row.norm is not None for row in paths)
     rows = [_row("".join(_cell(_small(text)) for text in (head if has_norms else head[:1])))]
     for path in paths:
-        cells = _cell(_small(shorten(path.label, 100)))
+        cells = _cell(_small(shorten(path.label, LONGEST_LABEL)))
         if has_norms:
             norm = "" if path.norm is None else number_text(path.norm)
             share = "" if path.share is None else percent(path.share)

@@ -12,6 +12,7 @@ from archgraph.errors import TargetError, UsageError
 from archgraph.graph import GraphBuilder, Scale, Term, learnable
 from archgraph.picture import Flow, PathRow
 from archgraph.picture.diagram import diagram
+from archgraph.picture.routes import Routes
 from tests.goldens import assert_golden
 from tests.picture import networks
 
@@ -273,3 +274,18 @@ def test_the_same_graph_gives_the_same_text():
 def test_wrong_use_is_explained(options, error, message):
     with pytest.raises(error, match=re.escape(message)):
         diagram(networks.residual(), **options)
+
+
+def test_long_paths_are_shortened_where_they_are_alike():
+    builder = GraphBuilder("long")
+    linear = networks.call("Linear", out_features=4)
+    x = builder.input("image", (4,))
+    for i in range(8):
+        x = builder.layer(f"a_layer_that_all_share_{i}", linear, [x])
+    builder.layer("one", linear, [x])
+    builder.layer("other", linear, [x])
+    builder.layer("sum", None, ["one", "other"])
+    graph = builder.build()
+    text = diagram(graph, flow=Flow(wrt="image", paths=Routes(graph, "image").rows(8)))
+    for way in ("one", "other"):
+        assert f"image ← … ← {way} ← … ← L" in text
